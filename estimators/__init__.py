@@ -1,0 +1,86 @@
+"""Golden quantisers for training: bit-exact codes and gradients, the reference for simulators and RTL.
+
+`get` finds an estimator by name; every estimator is a frozen `Estimator`, callable to `Quantized`.
+"""
+
+__all__ = [
+    "STE",
+    "SURROGATES",
+    "SZT",
+    "ClippedSTE",
+    "DenseShift",
+    "Estimator",
+    "PowerOfTwo",
+    "Quantized",
+    "Surrogate",
+    "get",
+    "identity",
+    "names",
+    "signed_zero_bias",
+    "signed_zero_slope",
+    "vanishing",
+]
+
+from dataclasses import fields
+from typing import Any
+
+from tetrit import checks
+from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.denseshift import DenseShift
+from tetrit.estimators.pot import PowerOfTwo
+from tetrit.estimators.surrogates import (
+    SURROGATES,
+    Surrogate,
+    identity,
+    signed_zero_bias,
+    signed_zero_slope,
+    vanishing,
+)
+from tetrit.estimators.szt import SZT
+from tetrit.estimators.uniform import STE, ClippedSTE
+
+_CLASSES: dict[str, type[Estimator]] = {cls.name: cls for cls in (STE, ClippedSTE, SZT, PowerOfTwo, DenseShift)}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all estimators, sorted.
+
+    Examples
+    --------
+    >>> from tetrit import estimators
+    >>> estimators.names()
+    ('denseshift', 'pot', 'ste', 'ste_clipped', 'szt')
+    """
+    return tuple(sorted(_CLASSES))
+
+
+def get(name: str, **params: Any) -> Estimator:
+    """Return the estimator `name` with the given parameters; the others keep their defaults.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+    **params
+        Fields of the estimator's class, e.g. ``axis=1``.
+
+    Returns
+    -------
+    Estimator
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such estimator or no such parameter; the message suggests the nearest name.
+
+    Examples
+    --------
+    >>> from tetrit import estimators
+    >>> estimators.get("ste", format="int4", axis=1)
+    STE(format='int4', axis=1, limit=None)
+    """
+    cls = _CLASSES[checks.choice("estimator", name, _CLASSES)]
+    known = [field.name for field in fields(cls)]
+    for param in params:
+        checks.choice(f"parameter of '{name}'", param, known)
+    return cls(**params)

@@ -1,0 +1,263 @@
+"""Golden kernels of the estimators: the exact order of every floating-point operation is fixed here.
+
+Arrays are C-contiguous (rows, row length), one row per scale. Comparisons and arithmetic are in float64 whatever the
+storage type; gradients are rounded once, on the store. A row is cut into chunks of `CHUNK` elements, numbered row by
+row, and every kernel works on the chunks from `first` to before `last`, so that threads can share the work. A sum runs
+in `LANES` interleaved lanes within a chunk, then over the lanes in index order; the caller adds the chunks of a row in
+index order: the result does not depend on the number of threads.
+
+A kernel on one chunk sees slices and counts from 0, which is what lets the compiler vectorise it.
+"""
+
+__all__ = [
+    "CHUNK",
+    "LANES",
+    "band_backward",
+    "magnitude_max",
+    "magnitude_sum",
+    "nested_backward",
+    "nested_codes",
+    "scaled",
+    "szt_backward",
+    "szt_codes",
+    "table_codes",
+    "uniform_codes",
+]
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[Any]
+Doubles: TypeAlias = NDArray[np.float64]
+Counts: TypeAlias = NDArray[np.int64]
+Codes: TypeAlias = NDArray[Any]
+
+CHUNK = 1 << 15
+LANES = 64
+
+
+@njit(cache=True, nogil=True)
+def _chunk_sum(x: Floats) -> float:
+    lanes = np.zeros(LANES)
+    full = x.size // LANES * LANES
+    for i in range(0, full, LANES):
+        block = x[i : i + LANES]
+        for k in range(LANES):
+            lanes[k] += abs(np.float64(block[k]))
+    for k in range(x.size - full):
+        lanes[k] += abs(np.float64(x[full + k]))
+    total = 0.0
+    for k in range(LANES):
+        total += lanes[k]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def magnitude_sum(x: Floats, parts: Doubles, first: int, last: int) -> None:
+    """Write the sum of |x| of every chunk, in float64."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        parts[r, c] = _chunk_sum(x[r, i:j])
+
+
+@njit(cache=True, nogil=True)
+def _chunk_max(x: Floats) -> float:
+    lanes = np.zeros(LANES)
+    full = x.size // LANES * LANES
+    for i in range(0, full, LANES):
+        block = x[i : i + LANES]
+        for k in range(LANES):
+            a = abs(np.float64(block[k]))
+            lanes[k] = lanes[k] if a <= lanes[k] else a
+    for k in range(x.size - full):
+        a = abs(np.float64(x[full + k]))
+        lanes[k] = lanes[k] if a <= lanes[k] else a
+    finite: np.bool_ = np.bool_(True)
+    for k in range(x.size):
+        finite &= abs(np.float64(x[k])) < np.inf
+    largest = 0.0
+    for k in range(LANES):
+        largest = max(largest, lanes[k])
+    return largest if finite else np.inf
+
+
+@njit(cache=True, nogil=True)
+def magnitude_max(x: Floats, parts: Doubles, first: int, last: int) -> None:
+    """Write the largest |x| of every chunk, or infinity where it holds a non-finite value."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        parts[r, c] = _chunk_max(x[r, i:j])
+
+
+@njit(cache=True, nogil=True)
+def _szt_chunk(x: Floats, threshold: float, codes: Codes) -> tuple[float, np.int64]:
+    lanes = np.zeros(LANES)
+    full = x.size // LANES * LANES
+    for i in range(0, full, LANES):
+        block = x[i : i + LANES]
+        block_codes = codes[i : i + LANES]
+        for k in range(LANES):
+            w = np.float64(block[k])
+            a = abs(w)
+            keep = a > threshold
+            lanes[k] += a if keep else 0.0
+            block_codes[k] = np.uint8(keep) | (np.uint8(math.copysign(1.0, w) < 0.0) << 1)
+    for k in range(x.size - full):
+        w = np.float64(x[full + k])
+        a = abs(w)
+        keep = a > threshold
+        lanes[k] += a if keep else 0.0
+        codes[full + k] = np.uint8(keep) | (np.uint8(math.copysign(1.0, w) < 0.0) << 1)
+    total = 0.0
+    for k in range(LANES):
+        total += lanes[k]
+    kept = np.int64(0)
+    for k in range(x.size):
+        kept += np.int64(codes[k] & 1)
+    return total, kept
+
+
+@njit(cache=True, nogil=True)
+def szt_codes(x: Floats, thresholds: Doubles, codes: Codes, sums: Doubles, kept: Counts, first: int, last: int) -> None:
+    """Write the SZT code (b1 = sign bit, b0 = |x| > threshold), and sum and count of the kept |x| of every chunk."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        sums[r, c], kept[r, c] = _szt_chunk(x[r, i:j], thresholds[r], codes[r, i:j])
+
+
+@njit(cache=True, nogil=True)
+def _szt_chunk_backward(
+    x: Floats, grad: Floats, threshold: float, clip: float, gain: float, tilt: float, drift: float, out: Floats
+) -> None:
+    for k in range(x.size):
+        w = np.float64(x[k])
+        g = np.float64(grad[k])
+        a = abs(w)
+        dead = gain * g - math.copysign(1.0, w) * (tilt * abs(g) + drift)
+        live = g if a <= clip else 0.0
+        out[k] = dead if a <= threshold else live
+
+
+@njit(cache=True, nogil=True)
+def szt_backward(
+    x: Floats,
+    grad: Floats,
+    thresholds: Doubles,
+    clips: Doubles,
+    gain: float,
+    tilt: float,
+    drift: float,
+    out: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Write the gradient: in the dead zone gain g - s (tilt |g| + drift) with s the sign of zero, then g, then 0."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        _szt_chunk_backward(x[r, i:j], grad[r, i:j], thresholds[r], clips[r], gain, tilt, drift, out[r, i:j])
+
+
+@njit(cache=True, nogil=True)
+def uniform_codes(x: Floats, scales: Doubles, largest: float, mask: int, codes: Codes, first: int, last: int) -> None:
+    """Write the two's-complement code of x / scale, rounded to nearest even and held within +-largest."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        scale = scales[r]
+        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
+            q = np.rint(np.float64(x[r, i]) / scale)
+            codes[r, i] = np.int64(min(max(q, -largest), largest)) & mask
+
+
+@njit(cache=True, nogil=True)
+def band_backward(x: Floats, grad: Floats, limits: Doubles, out: Floats, first: int, last: int) -> None:
+    """Write grad where |x| <= the row's limit, and 0 elsewhere."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        limit = limits[r]
+        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
+            out[r, i] = grad[r, i] if abs(np.float64(x[r, i])) <= limit else 0.0
+
+
+@njit(cache=True, nogil=True)
+def table_codes(
+    x: Floats, scales: Doubles, borders: Doubles, table: Codes, codes: Codes, first: int, last: int
+) -> None:
+    """Write the table's code for x / scale: the one after as many places as there are borders below it.
+
+    `table` has the codes in the order of their values, and `borders` one border between each two neighbours.
+    """
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        scale = scales[r]
+        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
+            value = np.float64(x[r, i]) / scale
+            place = 0
+            for b in range(borders.size):
+                place += value > borders[b]
+            codes[r, i] = table[place]
+
+
+@njit(cache=True, nogil=True)
+def scaled(x: Floats, factor: float, out: Floats, first: int, last: int) -> None:
+    """Write factor * x."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
+            out[r, i] = factor * np.float64(x[r, i])
+
+
+@njit(cache=True, nogil=True)
+def nested_codes(references: Floats, codes: Codes) -> None:
+    """Write the sign-scale code: exponent S_t = H(w_t) (1 + S_{t-1}) below, the sign bit of reference 0 on top."""
+    depth, n = references.shape
+    for i in range(n):
+        exponent = 0
+        for t in range(1, depth):
+            exponent = exponent + 1 if references[t, i] > 0.0 else 0
+        codes[i] = exponent + (depth if math.copysign(1.0, references[0, i]) < 0.0 else 0)
+
+
+@njit(cache=True, nogil=True)
+def nested_backward(references: Floats, grad: Floats, scale: float, clip: float, out: Floats) -> None:
+    """Write the gradient of every reference; H' and sign' are 1 within +-clip and 0 outside (straight through)."""
+    depth, n = references.shape
+    before = np.zeros(depth, np.int64)
+    for i in range(n):
+        exponent = 0
+        for t in range(1, depth):
+            before[t] = exponent  # S_{t-1}
+            exponent = exponent + 1 if references[t, i] > 0.0 else 0
+        magnitude = scale * 2.0**exponent
+        sign = math.copysign(1.0, references[0, i])
+        g = np.float64(grad[i])
+        out[0, i] = g * magnitude if abs(np.float64(references[0, i])) <= clip else 0.0
+        slope = g * (sign * magnitude * math.log(2.0))
+        reached = True  # every reference above t is positive
+        for t in range(depth - 1, 0, -1):
+            live = reached and abs(np.float64(references[t, i])) <= clip
+            out[t, i] = slope * (1.0 + before[t]) if live else 0.0
+            reached = reached and references[t, i] > 0.0

@@ -1,0 +1,112 @@
+"""The one place where estimators check their arrays and lay them out as contiguous rows, one row per scale."""
+
+__all__ = ["checked_axis", "from_rows", "gradient", "gradient_out", "latent", "scale_array", "to_rows"]
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tetrit.errors import InvalidValueError
+
+_FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+
+
+def _floats(name: str, array: ArrayLike) -> NDArray[Any]:
+    x = np.asarray(array)
+    native = x.dtype.newbyteorder("=")
+    if native not in _FLOATS:
+        raise TypeError(f"`{name}` must be a float16, float32 or float64 array, got {x.dtype}")
+    return x.astype(native, copy=False)
+
+
+def latent(w: ArrayLike) -> NDArray[Any]:
+    """Return `w` as a native float32 or float64 array (float16 widens exactly); other dtypes raise TypeError."""
+    x = _floats("w", w)
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def gradient(grad_out: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return `grad_out` as a native float array of the given shape; another shape raises InvalidValueError."""
+    g = _floats("grad_out", grad_out)
+    if g.shape != shape:
+        raise InvalidValueError(f"`grad_out` must have shape {shape}, got {g.shape}")
+    return g
+
+
+def checked_axis(axis: int | None) -> int | None:
+    """Return `axis` as an int or None; anything else raises TypeError."""
+    if axis is None:
+        return None
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise TypeError(f"`axis` must be an integer or None, got {axis!r}") from None
+
+
+def channel_axis(axis: int | None, ndim: int) -> int | None:
+    """Return `axis` as a non-negative index into `ndim` axes, or None for one scale per tensor."""
+    if axis is None:
+        return None
+    if not -ndim <= axis < ndim:
+        wanted = f"None or from {-ndim} to {ndim - 1}" if ndim else "None"
+        raise InvalidValueError(f"`axis` must be {wanted} for an array of {ndim} dimensions, got {axis}")
+    return axis % ndim
+
+
+def to_rows(x: NDArray[Any], axis: int | None) -> NDArray[Any]:
+    """Return `x` as a C-contiguous (rows, row length) array, one row per scale; no copy where none is needed."""
+    axis = channel_axis(axis, x.ndim)
+    if axis is None:
+        return np.ascontiguousarray(x).reshape(1, x.size)
+    channels = x.shape[axis]
+    return np.ascontiguousarray(np.moveaxis(x, axis, 0)).reshape(channels, x.size // channels if channels else 0)
+
+
+def from_rows(rows: NDArray[Any], shape: tuple[int, ...], axis: int | None) -> NDArray[Any]:
+    """Undo `to_rows`: return the C-contiguous array of `shape` whose rows these are."""
+    axis = channel_axis(axis, len(shape))
+    if axis is None:
+        return rows.reshape(shape)
+    moved = (shape[axis], *shape[:axis], *shape[axis + 1 :])
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), 0, axis))
+
+
+def scale_array(scales: NDArray[np.float64], shape: tuple[int, ...], axis: int | None) -> NDArray[np.float64]:
+    """Shape one scale per row so that it broadcasts against an array of `shape`."""
+    axis = channel_axis(axis, len(shape))
+    if axis is None:
+        return scales.reshape(())
+    return scales.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+
+
+def gradient_out(
+    grad: NDArray[Any],
+    axis: int | None,
+    out: NDArray[Any] | None,
+    kernel: Callable[[NDArray[Any], NDArray[Any]], None],
+) -> NDArray[Any]:
+    """Run ``kernel(gradient rows, result rows)`` and return the result in the layout and dtype of `grad`, or in `out`.
+
+    float16 goes through float64, so that the kernel's result is rounded once.
+    """
+    if out is not None and (out.shape != grad.shape or out.dtype != grad.dtype):
+        raise InvalidValueError(
+            f"`out` must have the shape and dtype of `grad_out`, {grad.shape} and {grad.dtype}, "
+            f"got {out.shape} and {out.dtype}"
+        )
+    rows = to_rows(grad.astype(np.float64) if grad.dtype == np.float16 else grad, axis)
+    if axis is None and out is not None and out.flags.c_contiguous and out.dtype == rows.dtype:
+        kernel(rows, out.reshape(rows.shape))
+        return out
+    into = np.empty_like(rows)
+    kernel(rows, into)
+    result = from_rows(into, grad.shape, axis)
+    if out is None:
+        with np.errstate(over="ignore"):
+            return result.astype(grad.dtype, copy=False)
+    with np.errstate(over="ignore"):
+        np.copyto(out, result, casting="same_kind")
+    return out

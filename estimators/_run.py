@@ -1,0 +1,52 @@
+"""How estimators call their kernels: chunks handed out to threads, and partial results added in index order."""
+
+__all__ = ["largest_magnitudes", "run", "sum_chunks", "sums_of_magnitudes"]
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tetrit.estimators import _kernels
+from tetrit.formats._parallel import run_blocks
+
+_ALONE = 1 << 18
+"""Arrays up to this size are done by the calling thread: starting others would cost more than they save."""
+
+
+def chunk_count(n: int) -> int:
+    """Return the number of chunks of a row of `n` elements."""
+    return -(-n // _kernels.CHUNK)
+
+
+def run(kernel: Callable[..., None], rows: NDArray[Any], *args: Any) -> None:
+    """Call ``kernel(rows, *args, first, last)`` so that every chunk of every row is done once."""
+    n_chunks = rows.shape[0] * chunk_count(rows.shape[1])
+    if rows.size <= _ALONE:
+        kernel(rows, *args, 0, n_chunks)
+        return
+    size = _kernels.CHUNK  # the runner counts elements, in blocks of a multiple of the chunk
+    run_blocks(lambda start, stop: kernel(rows, *args, start // size, stop // size), n_chunks * size)
+
+
+def sum_chunks(parts: NDArray[Any]) -> NDArray[Any]:
+    """Add the chunks of every row from left to right; 0 for a row without chunks."""
+    if parts.shape[1] == 0:
+        return np.zeros(parts.shape[0], parts.dtype)
+    return np.add.accumulate(parts, axis=1)[:, -1]
+
+
+def sums_of_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the sum of the magnitudes of every row, in float64 and in the golden order."""
+    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])))
+    run(_kernels.magnitude_sum, rows, parts)
+    return sum_chunks(parts)
+
+
+def largest_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the largest magnitude of every row (0 for an empty one), infinity where a value is not finite."""
+    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])))
+    run(_kernels.magnitude_max, rows, parts)
+    largest: NDArray[np.float64] = parts.max(axis=1, initial=0.0)
+    return largest

@@ -1,0 +1,72 @@
+"""What every estimator is: a frozen quantiser with a forward rule to codes and a backward rule to latent gradients."""
+
+__all__ = ["Estimator", "Quantized"]
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tetrit import formats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quantized:
+    """A quantised tensor: codes of one format and the real scale that belongs to them.
+
+    Attributes
+    ----------
+    codes : ndarray of unsigned int
+        Codes of `format`.
+    scale : ndarray of float64
+        Positive; of shape ``()`` for one scale per tensor, or of the tensor's rank with every axis but the channel
+        axis of length 1, so that it broadcasts against `codes`.
+    format : str
+        Name of a scalar format of `tetrit.formats`.
+    """
+
+    codes: NDArray[Any]
+    scale: NDArray[np.float64]
+    format: str
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Real values, ``decode(codes) * scale``, in float64 and of the shape of `codes`."""
+        values: NDArray[np.float64] = formats.get(self.format).decode(self.codes) * self.scale
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimator(ABC):
+    """A quantiser with a backward rule; frozen, stateless, and the same for any number of threads.
+
+    Contract: ``e(w)`` gives the codes that hardware stores, ``e.forward(w)`` the real values that the training loss
+    sees (they are the same values unless the class says otherwise), and ``e.backward(w, grad_out)`` the gradient with
+    respect to the latent `w`, where `grad_out` is the gradient with respect to ``e.forward(w)``. The scale counts as a
+    constant in every backward rule. `w` is a float16, float32 or float64 array of any shape and memory order, and must
+    be finite; the result does not depend on its dtype beyond the values that it holds.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, w: ArrayLike) -> Quantized:
+        """Quantise the latent `w` to codes and scale."""
+
+    @abstractmethod
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the gradient with respect to the latent `w`, in the dtype of `grad_out`, or write it into `out`."""
+
+    def forward(self, w: ArrayLike) -> NDArray[np.float64]:
+        """Return the real values that the network computes with while it is trained, in float64."""
+        return self(w).values
+
+    def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
+        """Return the estimator and the latent array from which training starts at the float weights `w`."""
+        return self, np.array(w)
+
+    def at(self, progress: float) -> Self:
+        """Return the estimator for the moment when the share `progress` of the training is done; by default itself."""
+        return self

@@ -1,0 +1,128 @@
+"""The power-of-two estimator: nearest signed power of two, trained through a blend with the latent weight."""
+
+__all__ = ["PowerOfTwo"]
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tetrit import checks, formats
+from tetrit.errors import InvalidValueError
+from tetrit.estimators import _kernels
+from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._run import largest_magnitudes, run
+from tetrit.estimators.base import Estimator, Quantized
+
+_FORMATS = ("pot2", "pot3", "pot3z", "pot4", "pot4z")
+
+
+@cache
+def nearest_table(name: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Return the codes of a format by rising value, and the largest number of float64 that goes below each next value.
+
+    That number is the midpoint of two neighbours where a tie goes to the lower one, and the one just below the midpoint
+    where the tie goes up, to the even code.
+    """
+    fmt = formats.get(name)
+    codes = np.flatnonzero(np.isfinite(fmt.values))
+    _, first = np.unique(fmt.values[codes], return_index=True)
+    codes = codes[first]
+    values = fmt.values[codes]
+    midpoints = (values[:-1] + values[1:]) / 2
+    return np.where(codes[1:] % 2 == 0, np.nextafter(midpoints, -np.inf), midpoints), codes.astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerOfTwo(Estimator):
+    """Signed powers of two (with zero in ``pot3z`` and ``pot4z``): a multiplication becomes a shift.
+
+    Codes: the format's value nearest to w / scale, ties to the even code, with scale = max |w| / (the format's
+    largest value), so that nothing saturates. The forward pass of training is the blend
+    ``lam * Q(w) + (1 - lam) * w``, whose gradient is real, not approximated: ``(1 - lam) * grad_out``.
+    At lam = 1 the forward pass is the staircase and the gradient is 0; `at` raises the blend linearly from 0 to `lam`.
+
+    Parameters
+    ----------
+    format : {"pot3z", "pot4z", "pot2", "pot3", "pot4"}, default "pot3z"
+        The set of values.
+    axis : int or None, default None
+        The channel axis that keeps its own scale; None for one scale per tensor.
+    lam : float, default 0.5
+        Share of the quantised weight in the forward pass, from 0 to 1.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float16, float32 or float64.
+    InvalidValueError
+        If `w` has a NaN or an infinity (the message names its index), or if `grad_out` has another shape than `w`.
+
+    Notes
+    -----
+    After n-BQ-NN: Chen, Liu, Liu, Zeng, "A Learning Framework for n-bit Quantized Neural Networks toward FPGAs",
+    arXiv 2004.02396, which keeps latent weights and blends them with the quantised ones. The exact blend function, its
+    schedule and the scale rule were not found: linear blend, linear schedule and absmax scale are **our
+    reconstruction**.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit import estimators
+    >>> e = estimators.get("pot", lam=0.75)
+    >>> w = np.array([-1.0, -0.3, 0.0, 0.1, 0.8])
+    >>> e(w).values
+    array([-1.  , -0.25,  0.  ,  0.  ,  1.  ])
+    >>> e.forward(w)
+    array([-1.    , -0.2625,  0.    ,  0.025 ,  0.95  ])
+    >>> e.backward(w, np.ones(5))
+    array([0.25, 0.25, 0.25, 0.25, 0.25])
+    """
+
+    name: ClassVar[str] = "pot"
+
+    format: str = "pot3z"
+    axis: int | None = None
+    lam: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", checked_axis(self.axis))
+        checks.choice("format", self.format, _FORMATS)
+        lam = checks.real("lam", self.lam, minimum=0.0)
+        if lam > 1:
+            raise InvalidValueError(f"`lam` must be from 0 to 1, got {lam:g}")
+        object.__setattr__(self, "lam", lam)
+
+    def __call__(self, w: ArrayLike) -> Quantized:
+        """Quantise `w`; codes are uint8 of the same shape."""
+        x = latent(w)
+        rows = to_rows(x, self.axis)
+        largest = largest_magnitudes(rows)
+        if not np.isfinite(largest).all():
+            checks.finite("w", x)
+        scales = largest / formats.get(self.format).max_value
+        scales[scales == 0] = 1.0
+        borders, table = nearest_table(self.format)
+        codes = np.empty(rows.shape, np.uint8)
+        run(_kernels.table_codes, rows, scales, borders, table, codes)
+        return Quantized(
+            codes=from_rows(codes, x.shape, self.axis),
+            scale=scale_array(scales, x.shape, self.axis),
+            format=self.format,
+        )
+
+    def forward(self, w: ArrayLike) -> NDArray[np.float64]:
+        """Return the blend ``lam * Q(w) + (1 - lam) * w`` in float64."""
+        values: NDArray[np.float64] = self.lam * self(w).values + (1.0 - self.lam) * np.asarray(w, np.float64)
+        return values
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return ``(1 - lam) * grad_out``, computed in float64 and rounded once."""
+        g = gradient(grad_out, latent(w).shape)
+        return gradient_out(g, None, out, lambda grad, into: run(_kernels.scaled, grad, 1.0 - self.lam, into))
+
+    def at(self, progress: float) -> Self:
+        """Return the estimator with the blend ``lam * progress``."""
+        return replace(self, lam=self.lam * min(max(float(progress), 0.0), 1.0))

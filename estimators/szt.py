@@ -1,0 +1,138 @@
+"""The signed-zero-ternary estimator: thresholds, scales, codes, and the gradient by a pluggable surrogate."""
+
+__all__ = ["SZT"]
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tetrit import checks
+from tetrit.errors import InvalidValueError
+from tetrit.estimators import _kernels
+from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitudes
+from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.surrogates import SURROGATES, Surrogate
+
+_RATIOS = {"twn": 0.7, "absmean": 0.5}
+_SCALES = ("kept", "absmean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SZT(Estimator):
+    """Signed-zero ternary: a 2-bit quantiser to {-1, -0, +0, +1} whose zero keeps the sign of the latent weight.
+
+    Forward, with M = mean |w| of the tensor (or of each channel along `axis`) and the threshold D = ratio * M:
+    a weight with |w| > D becomes sign(w); one with |w| <= D becomes the zero of its own sign *bit*, so a latent
+    -0.0 becomes -0. Codes are those of the format ``szt``: b1 = sign, b0 = nonzero. Both zeros have the value 0, so the
+    forward pass is that of balanced ternary.
+
+    Contract: bit-exact. M is a float64 sum in a fixed order (`tetrit.estimators._kernels`), and the comparison is in
+    float64, so the codes do not depend on the number of threads.
+
+    Parameters
+    ----------
+    threshold : {"twn", "absmean"}, default "twn"
+        ``twn``: D = 0.7 M (the approximation of Ternary Weight Networks). ``absmean``: D = 0.5 M, which is BitNet
+        b1.58's round-to-nearest of w / M.
+    scale : {"kept", "absmean"}, default "kept"
+        ``kept``: the mean |w| of the weights with |w| > D, which minimises the squared error for given codes
+        (TWN). ``absmean``: M itself (BitNet b1.58). Where no weight is kept (all zeros, an empty tensor), and where the
+        scale would round to 0, it is 1.
+    surrogate : Surrogate or str, default "signed_zero_bias"
+        The backward rule, an object or one of the names in `tetrit.estimators.SURROGATES`.
+    axis : int or None, default None
+        The channel axis that keeps its own threshold and scale; None for one of each per tensor.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float16, float32 or float64.
+    InvalidValueError
+        If `w` has a NaN or an infinity (the message names its index), if the sum of its magnitudes overflows float64,
+        or if `grad_out` has another shape than `w`.
+
+    Notes
+    -----
+    The format and the idea are those of J. Uhlmann, "Signed-Zero Ternary", arXiv 2508.05905 (2025). The paper gives
+    neither the code words, nor the threshold, nor the surrogate: these are **our reconstruction**, with the threshold
+    and scale rules of Li, Liu, "Ternary Weight Networks", arXiv 1605.04711, and Ma et al., "The Era of 1-bit LLMs",
+    arXiv 2402.17764.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit import estimators
+    >>> e = estimators.get("szt", threshold="absmean", surrogate=estimators.Surrogate(tilt=0.25))
+    >>> w = np.array([0.9, 0.1, -0.0, -0.1, -0.9])
+    >>> q = e(w)
+    >>> q.codes
+    array([1, 0, 2, 2, 3], dtype=uint8)
+    >>> q.values
+    array([ 0.9,  0. , -0. , -0. , -0.9])
+    >>> e.backward(w, np.array([1.0, 1.0, 1.0, 1.0, 1.0]))
+    array([1.  , 0.75, 1.25, 1.25, 1.  ])
+    """
+
+    name: ClassVar[str] = "szt"
+
+    threshold: str = "twn"
+    scale: str = "kept"
+    surrogate: Surrogate | str = "signed_zero_bias"
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", checked_axis(self.axis))
+        checks.choice("threshold", self.threshold, _RATIOS)
+        checks.choice("scale", self.scale, _SCALES)
+        if not isinstance(self.surrogate, Surrogate):
+            object.__setattr__(self, "surrogate", SURROGATES[checks.choice("surrogate", self.surrogate, SURROGATES)]())
+
+    def __call__(self, w: ArrayLike) -> Quantized:
+        """Quantise `w`; codes are uint8 of the same shape."""
+        x = latent(w)
+        rows = to_rows(x, self.axis)
+        means, thresholds = self._thresholds(x, rows)
+        codes = np.empty(rows.shape, np.uint8)
+        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
+        kept = np.empty(parts.shape, np.int64)
+        run(_kernels.szt_codes, rows, thresholds, codes, parts, kept)
+        sums, counts = sum_chunks(parts), sum_chunks(kept)
+        scales = sums / np.maximum(counts, 1) if self.scale == "kept" else means
+        scales = np.where((counts > 0) & (scales > 0), scales, 1.0)
+        return Quantized(
+            codes=from_rows(codes, x.shape, self.axis), scale=scale_array(scales, x.shape, self.axis), format="szt"
+        )
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the surrogate gradient; one rounding to the dtype of `grad_out`.
+
+        A weight on the threshold is in the dead zone, one on the clip is in the live zone.
+        """
+        x = latent(w)
+        g = gradient(grad_out, x.shape)
+        rows = to_rows(x, self.axis)
+        means, thresholds = self._thresholds(x, rows)
+        assert isinstance(self.surrogate, Surrogate)
+        rule = self.surrogate
+        with np.errstate(over="ignore", invalid="ignore"):
+            clips = np.where(means > 0, rule.clip * means, np.inf)
+        return gradient_out(
+            g,
+            self.axis,
+            out,
+            lambda grad, into: run(
+                _kernels.szt_backward, rows, grad, thresholds, clips, rule.gain, rule.tilt, rule.drift, into
+            ),
+        )
+
+    def _thresholds(self, x: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean magnitude and threshold of every row."""
+        sums = sums_of_magnitudes(rows)
+        if not np.isfinite(sums).all():
+            checks.finite("w", x)
+            raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
+        means = sums / max(rows.shape[1], 1)
+        return means, _RATIOS[self.threshold] * means

@@ -1,0 +1,155 @@
+"""The uniform estimators: symmetric integers with one scale, straight-through gradients with and without a clip."""
+
+__all__ = ["STE", "ClippedSTE"]
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tetrit import checks
+from tetrit.estimators import _kernels
+from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._run import largest_magnitudes, run
+from tetrit.estimators.base import Estimator, Quantized
+
+_BITS = {f"int{bits}": bits for bits in range(2, 17)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Uniform(Estimator):
+    """The forward pass that `STE` and `ClippedSTE` share."""
+
+    format: str = "int8"
+    axis: int | None = None
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", checked_axis(self.axis))
+        checks.choice("format", self.format, _BITS)
+        if self.limit is not None:
+            object.__setattr__(self, "limit", checks.real("limit", self.limit, minimum=0.0, exclusive=True))
+
+    def __call__(self, w: ArrayLike) -> Quantized:
+        """Quantise `w`; codes are uint8 (up to 8 bits) or uint16, of the same shape."""
+        x = latent(w)
+        rows = to_rows(x, self.axis)
+        bits = _BITS[self.format]
+        largest = 2 ** (bits - 1) - 1
+        scales = self._limits(x, rows) / largest
+        scales[scales == 0] = 1.0
+        codes = np.empty(rows.shape, np.uint8 if bits <= 8 else np.uint16)
+        run(_kernels.uniform_codes, rows, scales, float(largest), 2**bits - 1, codes)
+        return Quantized(
+            codes=from_rows(codes, x.shape, self.axis),
+            scale=scale_array(scales, x.shape, self.axis),
+            format=self.format,
+        )
+
+    def _limits(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Largest magnitude that every row represents."""
+        largest: NDArray[np.float64] = largest_magnitudes(rows)
+        if not np.isfinite(largest).all():
+            checks.finite("w", x)
+        return largest if self.limit is None else np.full_like(largest, self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class STE(_Uniform):
+    """Uniform integers with the plain straight-through estimator: the gradient passes unchanged, everywhere.
+
+    Forward: scale = limit / L with L = 2^(bits-1) - 1, integer q = round-to-nearest-even(w / scale) held within
+    [-L, L] (symmetric: the code of -L - 1 is never used), value q * scale. Backward: grad_w = grad_out.
+    Contract: bit-exact; division and rounding are in float64.
+
+    Parameters
+    ----------
+    format : str, default "int8"
+        ``int2`` to ``int16``.
+    axis : int or None, default None
+        The channel axis that keeps its own scale; None for one scale per tensor.
+    limit : float or None, default None
+        The largest magnitude represented, in units of `w`; None takes the largest |w| of the tensor or channel.
+        Where the scale would be 0 (all zeros, an empty tensor), it is 1.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float16, float32 or float64.
+    InvalidValueError
+        If `w` has a NaN or an infinity (the message names its index), or if `grad_out` has another shape than `w`.
+
+    Notes
+    -----
+    Source: Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
+    Computation", arXiv 1308.3432.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit import estimators
+    >>> e = estimators.get("ste", format="int4")
+    >>> w = np.array([-1.4, -0.1, 0.0, 0.3, 0.7])
+    >>> e(w).values.round(3)
+    array([-1.4, -0.2,  0. ,  0.4,  0.8])
+    >>> e.backward(w, np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    array([1., 2., 3., 4., 5.])
+    """
+
+    name: ClassVar[str] = "ste"
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return a copy of `grad_out`."""
+        g = gradient(grad_out, latent(w).shape)
+
+        def copy(rows: NDArray[Any], into: NDArray[Any]) -> None:
+            into[...] = rows
+
+        return gradient_out(g, None, out, copy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippedSTE(_Uniform):
+    """Uniform integers with the clipped straight-through estimator: no gradient where the forward pass saturates.
+
+    Forward as in `STE`. Backward: grad_w = grad_out where |w| <= limit, else 0. With ``limit=None`` nothing
+    saturates and the two are the same; they differ once `limit` lies below the largest |w|, as it does for
+    activations with a calibrated range.
+
+    Parameters
+    ----------
+    format, axis, limit
+        As in `STE`.
+
+    Raises
+    ------
+    TypeError, InvalidValueError
+        As in `STE`.
+
+    Notes
+    -----
+    Source: the clipped ("hard tanh") straight-through estimator of Hubara et al., "Binarized Neural Networks",
+    arXiv 1602.02830, with the clip at the end of the integer range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit import estimators
+    >>> e = estimators.get("ste_clipped", format="int4", limit=0.7)
+    >>> w = np.array([-1.4, -0.1, 0.0, 0.3, 0.7])
+    >>> e(w).values.round(3)
+    array([-0.7, -0.1,  0. ,  0.3,  0.7])
+    >>> e.backward(w, np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    array([0., 2., 3., 4., 5.])
+    """
+
+    name: ClassVar[str] = "ste_clipped"
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return `grad_out` where the forward pass does not saturate, else 0."""
+        x = latent(w)
+        g = gradient(grad_out, x.shape)
+        rows = to_rows(x, self.axis)
+        limits = self._limits(x, rows)
+        return gradient_out(g, self.axis, out, lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into))

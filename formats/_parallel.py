@@ -1,0 +1,45 @@
+"""Splits a compiled loop over threads: blocks are handed out one by one, so a slow core does less."""
+
+__all__ = ["SMALL", "run_blocks"]
+
+import threading
+from collections.abc import Callable
+from itertools import count
+
+SMALL = 4096
+"""Arrays up to this size are not worth loading the compiler for; numpy handles them by the definition itself."""
+
+_BLOCK = 1 << 18
+
+
+def run_blocks(task: Callable[[int, int], None], n: int) -> None:
+    """Call ``task(start, stop)`` for consecutive blocks of ``range(n)`` on as many threads as NUMBA_NUM_THREADS says.
+
+    The task must release the GIL to gain anything. Threads live for this call only, so forks and concurrent callers are
+    safe. The first exception of a task is raised again here, after all threads have stopped.
+    """
+    n_blocks = -(-n // _BLOCK)
+    if n_blocks <= 1:
+        task(0, n)
+        return
+    import numba
+
+    n_threads = min(int(numba.config.NUMBA_NUM_THREADS), n_blocks)  # type: ignore[attr-defined]
+    blocks = count()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        while not errors and (block := next(blocks)) < n_blocks:
+            try:
+                task(block * _BLOCK, min(n, (block + 1) * _BLOCK))
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(n_threads - 1)]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

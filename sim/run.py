@@ -1,0 +1,43 @@
+"""The result of running a workload on a machine: output, cycles, events, energy."""
+
+__all__ = ["Run"]
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """What one matrix product on a machine gave and cost.
+
+    Attributes
+    ----------
+    output : ndarray, shape (batch, n_out)
+        Exact accumulators (int64) on a digital machine.
+    cycles : int
+        From the first cycle in which the machine may take a word to the one in which the last result word leaves.
+    utilization : float
+        Multiply-accumulates over what the array could do in `cycles`, 0..1.
+    bound : str
+        What limits the run: ``compute``, ``weights``, ``activations``, ``partials`` (weight stationary), ``results``
+        (output stationary), or ``latency`` (fill, drain and waiting for partial sums).
+    events : mapping of str to int
+        Countable hardware acts.
+    breakdown : mapping of str to float
+        Energy in pJ by component, in order; modelled.
+    """
+
+    output: npt.NDArray[Any]
+    cycles: int
+    utilization: float
+    bound: str
+    events: MappingType[str, int]
+    breakdown: MappingType[str, float]
+
+    @property
+    def energy_pj(self) -> float:
+        """Total energy in pJ, the sum of the breakdown."""
+        return float(sum(self.breakdown.values()))

@@ -1,0 +1,215 @@
+"""Running matrix products on a shift array: exact integers, cycles, events, energy."""
+
+__all__ = ["ShiftEngine"]
+
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from tetrit.errors import InvalidValueError
+from tetrit.hardware import ShiftArray
+from tetrit.sim.cost.prices import Prices
+from tetrit.sim.program import Mapping, Workload
+from tetrit.sim.run import Run
+from tetrit.sim.shift import cycles
+from tetrit.sim.shift.mapper import best_mapping
+from tetrit.sim.shift.tiles import TileList, check, tile_list
+
+Ints = npt.NDArray[np.int64]
+
+
+@runtime_checkable
+class _Quantized(Protocol):
+    codes: npt.NDArray[Any]
+    format: str
+
+
+class ShiftEngine:
+    """A `ShiftArray` that can be loaded with weights and run.
+
+    Parameters
+    ----------
+    machine : ShiftArray
+        What to simulate.
+    prices : Prices, optional
+        Energy per event; by default the committed table's.
+    """
+
+    def __init__(self, machine: ShiftArray, prices: Prices | None = None) -> None:
+        self.machine = machine
+        self.prices = Prices.modelled(machine) if prices is None else prices
+        self.weight: npt.NDArray[np.uint8] | None = None
+
+    def load(self, weight: Any) -> Self:
+        """Load weight codes.
+
+        Parameters
+        ----------
+        weight : Quantized or array_like of int, shape (n_in, n_out)
+            Codes of the machine's weight format; a `Quantized` is checked for its format. Its scale rides beside: apply
+            it once to the output.
+
+        Returns
+        -------
+        ShiftEngine
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            Codes that are no integers.
+        InvalidValueError
+            Wrong format or shape; a code out of range, or one that stands for no number.
+        """
+        if isinstance(weight, _Quantized):
+            if weight.format != self.machine.weight_format:
+                raise InvalidValueError(f"weights are {weight.format}, the machine takes {self.machine.weight_format}")
+            weight = weight.codes
+        codes = np.asarray(weight)
+        if not np.issubdtype(codes.dtype, np.integer):
+            raise TypeError(f"weight codes must be integers, got {codes.dtype}")
+        if codes.ndim != 2 or codes.size == 0:
+            raise InvalidValueError(f"weight codes must be a non-empty matrix (n_in, n_out), got shape {codes.shape}")
+        wanted = self.machine.weights
+        bad = (codes < 0) | (codes >= len(wanted.values))
+        if not bad.any():
+            bad = np.isnan(wanted.values)[codes]
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise InvalidValueError(
+                f"weight code {int(codes[row, column])} at ({row}, {column}) is no number of "
+                f"{self.machine.weight_format}"
+            )
+        self.weight = codes.astype(np.uint8)
+        return self
+
+    def matmul(self, x: npt.ArrayLike, *, bias: npt.ArrayLike | None = None, mapping: Mapping | None = None) -> Run:
+        """Multiply activations with the loaded weights.
+
+        Parameters
+        ----------
+        x : array_like of int, shape (batch, n_in)
+            Activations, in the range of the machine's activation format.
+        bias : array_like of int, shape (n_out,), optional
+            Added to every sum, in accumulator units.
+        mapping : Mapping, optional
+            Tiles; by default the fastest that fits, see `best_mapping`.
+
+        Returns
+        -------
+        Run
+            `output` is int64 of shape (batch, n_out), in units of the weight format's smallest positive value.
+
+        Raises
+        ------
+        TypeError
+            `x` or `bias` that are no integers.
+        InvalidValueError
+            Shapes that do not match, values out of range, a mapping that does not fit, accumulators that could
+            overflow for some activations, or no weights loaded.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tetrit import hardware, sim
+        >>> engine = sim.build(hardware.ShiftArray(rows=2, cols=2)).load([[1, 3], [2, 1]])
+        >>> engine.matmul([[5, 7]]).output
+        array([[5, 2]])
+        """
+        if self.weight is None:
+            raise InvalidValueError("no weights are loaded; call `load` first")
+        acts = self._activations(x)
+        workload = Workload(m=acts.shape[0], k=acts.shape[1], n=self.weight.shape[1])
+        start = self._bias(bias)
+        if mapping is None:
+            mapping = best_mapping(workload, self.machine)
+        check(workload, mapping, self.machine)
+        tiles = tile_list(workload, mapping)
+        n_cycles = cycles.count_tiles(tiles, self.machine)
+        events = self._events(workload, tiles, n_cycles)
+        return Run(
+            output=self._product(acts) + start,
+            cycles=n_cycles,
+            utilization=workload.macs / (n_cycles * self.machine.rows * self.machine.cols),
+            bound=cycles.bound(tiles, self.machine, n_cycles),
+            events=events,
+            breakdown=self.prices.breakdown(events, self.machine),
+        )
+
+    def _activations(self, x: npt.ArrayLike) -> Ints:
+        assert self.weight is not None
+        array = np.asarray(x)
+        if not np.issubdtype(array.dtype, np.integer):
+            raise TypeError(f"`x` must be integers, got {array.dtype}")
+        n_in = self.weight.shape[0]
+        if array.ndim != 2 or array.shape[1] != n_in or array.shape[0] == 0:
+            raise InvalidValueError(f"`x` must have shape (batch, {n_in}), got {array.shape}")
+        values = self.machine.activations.integers
+        low, high = int(values.min()), int(values.max())
+        if array.min() < low or array.max() > high:
+            raise InvalidValueError(
+                f"`x` must be within {low}..{high} ({self.machine.act_format}), "
+                f"got {int(array.min())}..{int(array.max())}"
+            )
+        return array.astype(np.int64)
+
+    def _bias(self, bias: npt.ArrayLike | None) -> Ints:
+        """Return the bias, having proved that no sum can leave the accumulator, whatever the activations."""
+        assert self.weight is not None
+        n_out = self.weight.shape[1]
+        start = np.zeros(n_out, dtype=np.int64) if bias is None else np.asarray(bias)
+        if not np.issubdtype(start.dtype, np.integer):
+            raise TypeError(f"`bias` must be integers, got {start.dtype}")
+        if start.shape != (n_out,):
+            raise InvalidValueError(f"`bias` must have shape ({n_out},), got {start.shape}")
+        reach = self._reach() + np.abs(start.astype(np.int64))
+        limit = 2 ** (self.machine.acc_bits - 1) - 1
+        if (reach > limit).any():
+            column = int(np.argmax(reach))
+            raise InvalidValueError(
+                f"`acc_bits` = {self.machine.acc_bits} is too small: output {column} can reach {int(reach[column])}, "
+                f"the accumulator {limit}"
+            )
+        return start.astype(np.int64)
+
+    def _reach(self) -> Ints:
+        """Largest absolute value that each output's products can sum to."""
+        largest = int(np.abs(self.machine.activations.integers).max())
+        reach: Ints = np.abs(self.machine.weights.integers)[self.weight].sum(axis=0) * largest
+        return reach
+
+    def _product(self, acts: Ints) -> Ints:
+        """Exact product: BLAS in the narrowest float that holds every partial sum, integers beyond 2**53.
+
+        Every partial sum of column j is an integer of absolute value at most ``reach_j``, in any order of summation; a
+        float with p significand bits holds all integers up to 2**p, so no rounding happens when ``reach <= 2**p``.
+        """
+        values = self.machine.weights.integers[self.weight]
+        reach = int(self._reach().max())
+        for dtype, limit in ((np.float32, 2**24), (np.float64, 2**53)):
+            if reach <= limit:
+                product: Ints = (acts.astype(dtype) @ values.astype(dtype)).astype(np.int64)
+                return product
+        exact: Ints = acts @ values
+        return exact
+
+    def _events(self, workload: Workload, tiles: TileList, n_cycles: int) -> dict[str, int]:
+        assert self.weight is not None
+        machine = self.machine
+        stationary = machine.dataflow == "weight_stationary"
+        weight_vectors = int(tiles.k_size.sum())
+        act_vectors = int((tiles.m_size if stationary else tiles.k_size).sum())
+        results = int(tiles.m_size.sum())
+        active = workload.m * int(np.count_nonzero(machine.weights.integers[self.weight]))
+        return {
+            "cycles": n_cycles,
+            "pe_active": active,
+            "pe_zero": workload.macs - active,
+            "pe_idle": n_cycles * machine.rows * machine.cols - workload.macs,
+            "weight_decode": weight_vectors * machine.cols,
+            "weight_read_word": weight_vectors * machine.weight_words,
+            "act_read_word": act_vectors * machine.act_words,
+            "acc_read_word": results * machine.acc_words,
+            "acc_write_word": results * machine.acc_words,
+        }

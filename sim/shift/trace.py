@@ -1,0 +1,104 @@
+"""The array's input ports cycle by cycle, for gate-level simulation without a memory model around it."""
+
+__all__ = ["port_trace"]
+
+import numpy as np
+import numpy.typing as npt
+
+from tetrit.hardware import ShiftArray
+from tetrit.sim.shift.cycles import Schedule
+from tetrit.sim.shift.streams import Streams
+
+Bits = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+
+
+def port_trace(streams: Streams, schedule: Schedule, machine: ShiftArray) -> dict[str, Bits]:
+    """Return what memories that never idle put on the ports of `rtl.ShiftPEArray`.
+
+    A memory offers its next word from the cycle after the one before was taken, and holds it until it is taken; where
+    nothing is on offer, the payload keeps its last value.
+
+    Parameters
+    ----------
+    streams : Streams
+        Vectors of the run.
+    schedule : Schedule
+        When they are taken.
+    machine : ShiftArray
+        The array.
+
+    Returns
+    -------
+    dict of str to ndarray of uint8, shape (cycles, width)
+        Bits of ``weights__payload``, ``weights__valid``, ... and ``results__ready``, bit 0 first; `last` is the top
+        bit of a payload.
+    """
+    n_cycles = schedule.cycles
+    partials = np.where(
+        streams.partials_from[:, np.newaxis] >= 0,
+        streams.results[np.maximum(streams.partials_from, 0)],
+        streams.partials,
+    )
+    written = schedule.results[np.maximum(streams.partials_from, 0)] + 1
+    acc_ready = np.where(streams.partials_from >= 0, written, 0) + machine.acc_memory.latency_cycles
+    trace = {"results__ready": np.ones((n_cycles, 1), dtype=np.uint8)}
+    for name, vectors, ends, bits, words, word_bits, taken, ready in (
+        (
+            "weights",
+            streams.weights,
+            streams.weights_last,
+            machine.weights.bits,
+            machine.weight_words,
+            machine.weight_memory.word_bits(machine.weight_vector_bits),
+            schedule.weights,
+            np.full(len(streams.weights), machine.weight_memory.latency_cycles),
+        ),
+        (
+            "activations",
+            streams.activations,
+            streams.activations_last,
+            machine.activations.bits,
+            machine.act_words,
+            machine.act_memory.word_bits(machine.act_vector_bits),
+            schedule.activations,
+            np.full(len(streams.activations), machine.act_memory.latency_cycles),
+        ),
+        (
+            "partials",
+            partials,
+            streams.partials_last,
+            machine.acc_bits,
+            machine.acc_words,
+            machine.acc_memory.word_bits(machine.acc_vector_bits),
+            schedule.partials,
+            acc_ready,
+        ),
+    ):
+        payload = _words(vectors, ends, bits, words, word_bits)
+        # a gearbox takes the first word of a vector when it hands on the vector before, or as soon as it is offered
+        first = np.maximum(np.concatenate([[0], taken[:-1]]), ready)
+        accepted = (first[:, np.newaxis] + np.arange(words)).reshape(-1)
+        offered = np.maximum(np.concatenate([[0], accepted[:-1] + 1]), np.repeat(ready, words))
+        cycle = np.arange(n_cycles)
+        valid = np.zeros(n_cycles + 1, dtype=np.int64)
+        np.add.at(valid, np.minimum(offered, n_cycles), 1)
+        np.add.at(valid, np.minimum(accepted + 1, n_cycles), -1)
+        latest = np.searchsorted(offered, cycle, side="right") - 1
+        trace[f"{name}__payload"] = payload[np.maximum(latest, 0)] * (latest >= 0)[:, np.newaxis].astype(np.uint8)
+        trace[f"{name}__valid"] = np.cumsum(valid)[:n_cycles, np.newaxis].astype(np.uint8)
+    return trace
+
+
+def _words(
+    vectors: npt.NDArray[np.integer], ends: npt.NDArray[np.bool_], bits: int, words: int, word_bits: int
+) -> Bits:
+    """Cut vectors into words: bits (n words, word_bits + 1), the last column being `last`."""
+    n_vectors, lanes = vectors.shape
+    unpacked = ((vectors.astype(np.int64)[:, :, np.newaxis] >> np.arange(bits)) & 1).astype(np.uint8)
+    padded = np.zeros((n_vectors, words * word_bits), dtype=np.uint8)
+    padded[:, : lanes * bits] = unpacked.reshape(n_vectors, -1)
+    payload = np.zeros((n_vectors, words, word_bits + 1), dtype=np.uint8)
+    payload[:, :, :word_bits] = padded.reshape(n_vectors, words, word_bits)
+    payload[:, -1, -1] = ends
+    return payload.reshape(-1, word_bits + 1)

@@ -1,0 +1,121 @@
+"""Every component against its golden model on Verilator, as RTL and as mapped netlist; every bench against a broken one."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tetrit import verify
+from tetrit.errors import UnknownNameError
+from tetrit.verify import campaign
+from tetrit.verify.bench import Workbench
+from tetrit.verify.broken import BROKEN
+from tetrit.verify.suites.designs import DESIGNS
+
+GATES = {"SZTDecoder": 1, "SZTEncoder": 2, "ShiftPE": 4, "Requantizer": 1, "ShiftPEArray": 2}
+
+
+@pytest.fixture(scope="module")
+def results(build_dir):
+    return verify.run(build_dir=build_dir, seed=0)
+
+
+@pytest.mark.parametrize("component", verify.components())
+def test_rtl_and_gates_equal_the_golden_model(results, component):
+    own = [result for result in results if result.component == component]
+    assert sum(result.level == "gates" for result in own) == GATES[component]
+    failed = [f"{result.name} ({result.level}): {result.message}" for result in own if not result.passed]
+    assert not failed
+    assert all(result.vectors > 0 and result.mismatches == 0 and result.message == "" for result in own)
+
+
+def test_the_cycles_of_at_least_200_array_cases_are_exactly_the_models(results):
+    arrays = [result for result in results if result.component == "ShiftPEArray" and result.level == "rtl"]
+    assert sum(result.cases for result in arrays) >= 200
+    assert all(result.cycles_rtl == result.cycles_model > 0 for result in arrays)
+
+
+def test_gates_take_the_cycles_of_the_rtl(results):
+    for gates in (result for result in results if result.level == "gates"):
+        [rtl] = [result for result in results if result.name == gates.name and result.level == "rtl"]
+        assert (gates.cycles_rtl, gates.vectors, gates.cases) == (rtl.cycles_rtl, rtl.vectors, rtl.cases)
+
+
+def test_exhaustive_benches_are_exhaustive(results):
+    vectors = {result.name: result.vectors for result in results if result.level == "rtl"}
+    assert vectors["SZTDecoder"] == 4
+    assert vectors["SZTEncoder 5 bits"] == 32 * 16
+    for name, codes in (("szt", 4), ("pot3", 8), ("posit4_1", 16)):
+        for dataflow in ("weight_stationary", "output_stationary"):
+            assert vectors[f"ShiftPE {name} {dataflow}"] >= 256 * codes
+
+
+BROKEN_BENCHES = [
+    (component, index)
+    for component, indices in (
+        ("SZTDecoder", [0]),
+        ("SZTEncoder", [0, 1]),
+        ("ShiftPE", [0, 1]),
+        ("Requantizer", [1]),
+        ("ShiftPEArray", [0, 5]),
+    )
+    for index in indices
+]
+
+
+@pytest.mark.parametrize(("component", "index"), BROKEN_BENCHES)
+def test_a_broken_variant_fails_by_its_outputs(build_dir, component, index):
+    job = campaign.SUITES[component](BROKEN, 0, 40)[index]
+    workbench = Workbench(build_dir)
+    result = workbench.run(job, "rtl", workbench.build(workbench.verilog(job, "rtl"))).result
+    assert not result.passed
+    assert 0 < result.mismatches < result.vectors
+    assert re.search(r" is \w+, expected \w+", result.message)
+
+
+def test_gates_that_differ_from_the_rtl_are_found(build_dir):
+    """One row of the broken decoder's netlist differs from the format, and from the right decoder's RTL."""
+    [right] = campaign.SUITES["SZTDecoder"](DESIGNS, 0, None)
+    [wrong] = campaign.SUITES["SZTDecoder"](BROKEN, 0, None)
+    workbench = Workbench(build_dir)
+    rtl = workbench.run(right, "rtl", workbench.build(workbench.verilog(right, "rtl")))
+    gates = workbench.run(wrong, "gates", workbench.build(workbench.verilog(wrong, "gates")), rtl).result
+    assert (gates.level, gates.passed, gates.mismatches) == ("gates", False, 2)
+    assert gates.message == ("row 2 (code=2): negate is 1, expected 0; 1 observations differ from the RTL's")
+
+
+def test_another_seed_gives_other_vectors_and_the_same_verdict(build_dir):
+    runs = [verify.run(["Requantizer"], seed=seed, cases=3, levels=["rtl"], build_dir=build_dir) for seed in (7, 7, 8)]
+    assert runs[0] == runs[1] != runs[2]
+    assert all(result.passed for run in runs for result in run)
+
+
+def test_progress_goes_to_standard_error(build_dir, capsys):
+    [result] = verify.run(["SZTDecoder"], levels=["rtl"], build_dir=build_dir, progress=True)
+    assert result.passed
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "verified 1/1: SZTDecoder" in err
+
+
+def test_an_unknown_component(build_dir):
+    text = re.escape("unknown component 'ShiftArray'; did you mean 'ShiftPEArray'?")
+    with pytest.raises(UnknownNameError, match=rf"\A{text}\Z"):
+        verify.run(["ShiftArray"], build_dir=build_dir)
+
+
+def test_an_unknown_level(build_dir):
+    with pytest.raises(UnknownNameError, match=r"\Aunknown level 'gate'; did you mean 'gates'\?\Z"):
+        verify.run(["SZTDecoder"], levels=["gate"], build_dir=build_dir)
+
+
+def test_importing_the_package_loads_no_tools():
+    code = "import sys, tetrit.verify; print([m for m in ('amaranth', 'numba', 'cocotb', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_name_that_the_package_lacks():
+    with pytest.raises(AttributeError, match=r"\Amodule 'tetrit\.verify' has no attribute 'nothing'\Z"):
+        verify.nothing  # noqa: B018

@@ -1,0 +1,76 @@
+"""`tetrit verify`: the RTL benches, with one line for each."""
+
+__all__ = ["command"]
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tetrit.cli._options import table
+
+if TYPE_CHECKING:
+    from tetrit.verify import BenchResult
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[COMPONENT|CONFIG.toml]...")
+@click.option("--cases", type=click.IntRange(min=1), help="Random cases of a component.  [default: the bench's own]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random cases.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep Verilog and built simulators here for the next time.  [default: build/verify]",
+)
+@click.pass_context
+def command(ctx: click.Context, targets: tuple[str, ...], cases: int | None, seed: int, keep: Path | None) -> None:
+    """Check the RTL against the golden model in Verilator.
+
+    A COMPONENT runs its benches, on random cases. A CONFIG.toml runs the network that it describes: its own tiles and
+    activations. Without arguments, all components. The exit code is 1 if a bench finds a difference.
+    """
+    from tetrit import checks, verify
+
+    configs = [Path(target) for target in targets if target.endswith(".toml")]
+    components = [
+        checks.choice("component", target, verify.components()) for target in targets if not target.endswith(".toml")
+    ]
+    progress = sys.stderr.isatty()
+    results: list[BenchResult] = []
+    if components or not configs:
+        results += verify.run(components, seed=seed, cases=cases, build_dir=keep, progress=progress)
+    for path in configs:
+        results += _network(path, keep, progress)
+    rows = [
+        (
+            each.name,
+            each.level,
+            str(each.vectors),
+            str(each.mismatches),
+            "" if each.cycles_rtl is None else str(each.cycles_rtl),
+            "" if each.cycles_model is None else str(each.cycles_model),
+            "passed" if each.passed else f"FAILED: {each.message}",
+        )
+        for each in results
+    ]
+    click.echo(table(("bench", "level", "vectors", "mismatches", "cycles RTL", "cycles model", "result"), rows))
+    failed = sum(not each.passed for each in results)
+    click.echo(f"{len(results)} benches: {len(results) - failed} passed, {failed} failed (seed {seed})")
+    ctx.exit(1 if failed else 0)
+
+
+def _network(path: Path, keep: Path | None, progress: bool) -> "list[BenchResult]":
+    """Train the network of a configuration, the first seed only, and run it on the Verilated array."""
+    from dataclasses import replace
+
+    from tetrit import verify
+    from tetrit.errors import InvalidValueError
+    from tetrit.flow import config, learning
+
+    chosen = config.load(path)
+    if chosen.verify_images == 0:
+        raise InvalidValueError(f"{path}: [verify]: `images` is 0, so there is nothing to verify")
+    learned = learning.learn(replace(chosen, seeds=chosen.seeds[:1], compare=()), progress=progress)
+    return verify.run_program(learned.program, learned.images[: chosen.verify_images], build_dir=keep)

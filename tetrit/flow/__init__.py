@@ -1,0 +1,193 @@
+"""`tetrit run`: from a configuration to a report, through training, mapping, simulation, verification and synthesis."""
+
+__all__ = ["run"]
+
+import datetime
+import platform
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tetrit
+from tetrit import hardware, report, rtl, verify
+from tetrit.flow import config as configs
+from tetrit.flow import result
+from tetrit.flow.gates import Gates, LayerEnergy
+from tetrit.flow.learning import learn
+from tetrit.sim.execute import LayerRun, execute
+
+SOURCES = [
+    "E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998)",
+    "J. Uhlmann, Signed-Zero Ternary, arXiv 2508.05905 (2025): the format; thresholds, codes and surrogate are ours",
+    "Z. Yao et al., HAWQ-V3, arXiv 2011.10680: dyadic requantisation",
+    "IHP SG13G2 open cell library, Apache-2.0: areas, delays, capacitances and energies of cells",
+    "M. Horowitz, Computing's energy problem, ISSCC 2014: memory energies of the presets",
+]
+
+
+def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str, Any]:
+    """Run a configuration and write its report.
+
+    Parameters
+    ----------
+    config_path : Path
+        See `tetrit.flow.config`.
+    out_dir : Path
+        Where report, plots and Verilog go, all at the end; executable models are kept in its folder ``models``.
+    progress : bool
+        Whether to draw progress bars.
+
+    Returns
+    -------
+    dict
+        The report, see its schema; the same for the same configuration, its ``timings`` apart.
+
+    Raises
+    ------
+    InvalidValueError
+        The configuration is wrong, or `out_dir` cannot be written.
+    ToolError
+        A compiler, Verilator or Yosys is missing or fails.
+    """
+    config = configs.load(config_path)
+    report.check_directory(out_dir)
+    seconds: dict[str, float] = {}
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+    @contextmanager
+    def timed(step: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        seconds[step] = round(time.perf_counter() - begin, 3)
+
+    machine = config.machine
+    with timed("total"), ThreadPoolExecutor(max_workers=1) as pool:
+        # Yosys works in processes of its own, beside the training
+        synthesis = pool.submit(Gates.synthesise, machine, config.library, config.liberty)
+        try:
+            with timed("train"):
+                learned = learn(config, progress=progress)
+            with timed("simulate"):
+                runs = execute(learned.program, learned.images)
+            with timed("verify"):
+                benches = []
+                if config.verify_images:
+                    images = learned.images[: config.verify_images]
+                    benches = verify.run_program(learned.program, images, build_dir=out_dir / "models")
+            with timed("wait for synthesis"):
+                gates = synthesis.result()
+        finally:
+            synthesis.cancel()
+        with timed("switching activity"):
+            energies = [gates.run(layer) for layer in runs]
+    made: dict[str, Any] = {
+        "schema": "tetrit-report/1",
+        "tetrit": tetrit.__version__,
+        "name": config.name,
+        "seeds": list(config.seeds),
+        "config": config.table,
+        "platform": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "machine": platform.machine(),
+        },
+        "accuracy": learned.accuracy,
+        "training": learned.training,
+        "assumptions": result.assumptions(gates, machine),
+        "sources": SOURCES,
+        "timings": {"started": started, "seconds": seconds},
+    }
+    made |= _hardware(config, gates, runs, energies)
+    if benches:
+        made["verify"] = _verify(benches, runs, energies, machine)
+    array = rtl.to_verilog(rtl.build("ShiftPEArray", machine), "ShiftPEArray")
+    requantizer = rtl.to_verilog(rtl.build("Requantizer", machine), "Requantizer")
+    with timed("report"):
+        report.write(
+            made,
+            out_dir,
+            {
+                "ShiftPEArray.v": array,
+                "Requantizer.v": requantizer,
+                "ShiftPEArray_gates.v": gates.array.netlist,
+                "machine.toml": hardware.to_toml(machine),
+            },
+        )
+    return made
+
+
+def _hardware(
+    config: configs.RunConfig, gates: Gates, runs: list[LayerRun], energies: list[LayerEnergy]
+) -> dict[str, Any]:
+    """Return the blocks on layers, cycles, energy, area and synthesis."""
+    machine = config.machine
+    layers = result.layer_blocks(runs, energies, machine)
+    n_images = len(runs[0].input)
+    cycles = sum(layer["cycles"] for layer in layers)
+    energy = result.energy_block(layers)
+    blocks: dict[str, Any] = {
+        "layers": layers,
+        "machine": hardware.to_dict(machine),
+        "images": n_images,
+        "cycles": cycles,
+        "cycles_per_image": cycles / n_images,
+        "clock_mhz": machine.clock_mhz,
+        "latency_us": cycles / machine.clock_mhz,
+        "energy_uj": energy,
+        "energy_per_image_nj": 1000.0 * energy["total"] / n_images,
+        "area_mm2": result.area_block(gates),
+        "synthesis": [result.synthesis_block(s) for s in (gates.array, gates.decoder, gates.requantizer)],
+        "roofline": result.roofline(layers, machine),
+    }
+    comparison = gates.szt_vs_ternary()
+    if comparison is not None:
+        blocks["szt_vs_ternary"] = comparison
+    return blocks
+
+
+def _verify(
+    benches: list[verify.BenchResult], runs: list[LayerRun], energies: list[LayerEnergy], machine: hardware.ShiftArray
+) -> dict[str, Any]:
+    """Return the block on verification: the RTL under cocotb, and the netlist that energy was counted on."""
+    entries = [
+        {
+            "name": bench.name,
+            "component": bench.component,
+            "level": bench.level,
+            "dataflow": machine.dataflow if bench.component == "ShiftPEArray" else None,
+            "vectors": bench.vectors,
+            "mismatches": bench.mismatches,
+            "cycles_rtl": bench.cycles_rtl,
+            "cycles_model": bench.cycles_model,
+            "cases": bench.cases,
+            "passed": bench.passed,
+            "message": bench.message,
+        }
+        for bench in benches
+    ]
+    entries += [
+        {
+            "name": f"{run.layer.name} on ShiftPEArray",
+            "component": "ShiftPEArray",
+            "level": "gates",
+            "dataflow": machine.dataflow,
+            "vectors": energy.vectors,
+            "mismatches": energy.mismatches,
+            "cycles_rtl": energy.cycles or None,
+            "cycles_model": run.run.cycles,
+            "cases": 1,
+            "passed": energy.mismatches == 0,
+            "message": "",
+        }
+        for run, energy in zip(runs, energies, strict=True)
+    ]
+    return {
+        "vectors": sum(entry["vectors"] for entry in entries),
+        "mismatches": sum(entry["mismatches"] for entry in entries),
+        "testbenches": entries,
+    }

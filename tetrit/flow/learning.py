@@ -1,0 +1,107 @@
+"""The training side of a run: networks for every seed and estimator, and what the report says of them."""
+
+__all__ = ["Learned", "learn"]
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tetrit import formats, hls
+from tetrit.flow.config import EstimatorChoice, RunConfig
+from tetrit.sim import Program
+from tetrit.sim.execute import execute
+from tetrit.train import digits, mlp
+from tetrit.train.export import export, weight_shares
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learned:
+    """Trained networks, and the one that goes to hardware.
+
+    Attributes
+    ----------
+    program : Program
+        The network of the first seed, compiled for all held-out images.
+    images : ndarray of int64, shape (n, n_in)
+        The held-out images, as the program takes them.
+    accuracy, training : dict
+        These blocks of the report.
+    """
+
+    program: Program
+    images: npt.NDArray[np.int64]
+    accuracy: dict[str, Any]
+    training: dict[str, Any]
+
+
+def learn(config: RunConfig, *, progress: bool) -> Learned:
+    """Train everything that the configuration asks for, and run the networks on the machine in integers."""
+    data = digits.load(held_out=config.held_out, split_seed=config.split_seed)
+    images = data.test_x.astype(np.int64)
+    per_seed: list[dict[str, Any]] = []
+    compared: list[list[float]] = [[] for _ in config.compare]
+    first: tuple[Program, mlp.Trained, list[Any]] | None = None
+    for seed in config.seeds:
+        plain = mlp.train_float(data, seed=seed, config=config.training, progress=progress)
+
+        def quantised(choice: EstimatorChoice, start: mlp.Trained = plain, seed: int = seed) -> mlp.Trained:
+            return mlp.train_quantized(
+                data, start, choice.estimator, seed=seed, config=config.training, progress=progress
+            )
+
+        trained = quantised(config.estimator)
+        layers = export(trained, data)
+        program = hls.compile_network(layers, config.machine, batch=len(images))
+        logits = execute(program, images)[-1].output
+        per_seed.append(
+            {
+                "seed": seed,
+                "float": plain.accuracy,
+                "quantized": trained.accuracy,
+                "machine": float((logits.argmax(axis=1) == data.test_y).mean()),
+            }
+        )
+        for scores, choice in zip(compared, config.compare, strict=True):
+            scores.append(quantised(choice).accuracy)
+        if first is None:
+            first = program, trained, layers
+    assert first is not None
+    program, trained, layers = first
+    scores_by_choice = [(config.estimator, [entry["quantized"] for entry in per_seed])]
+    scores_by_choice += list(zip(config.compare, compared, strict=True))
+    return Learned(
+        program=program,
+        images=images,
+        accuracy={
+            **{key: float(np.mean([entry[key] for entry in per_seed])) for key in ("float", "quantized", "machine")},
+            "per_seed": per_seed,
+            "by_estimator": [_by_estimator(choice, scores) for choice, scores in scores_by_choice],
+            "n_test": len(images),
+        },
+        training={
+            "epochs": config.training.quantized_epochs,
+            "history": [
+                {
+                    "seed": config.seeds[0],
+                    "epoch": number,
+                    "loss": epoch.loss,
+                    "train_accuracy": epoch.train_accuracy,
+                    "test_accuracy": epoch.test_accuracy,
+                }
+                for number, epoch in enumerate(trained.history, start=1)
+            ],
+            "weight_codes": {layer.name: dict(layer.shares) for layer in weight_shares(layers)},
+        },
+    )
+
+
+def _by_estimator(choice: EstimatorChoice, scores: list[float]) -> dict[str, Any]:
+    return {
+        "estimator": choice.name,
+        "params": choice.params,
+        "bits": formats.get(choice.weight_format).bits,
+        "accuracy": float(np.mean(scores)),
+        "per_seed": scores,
+    }
