@@ -6,17 +6,14 @@ in each direction (the threshold is a mean over all of them), the uint8 codes on
 gradient once in and once out. The memory limit is what all threads together reach in a plain copy.
 """
 
-import json
-import os
-import platform
 import statistics
 import threading
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import numba
 import numpy as np
+from _common import write
 
 from tetrit import estimators
 
@@ -91,27 +88,19 @@ def main():
             f"{label:18}{ms[label]:8.2f}{arrays:8.2f}{row['per_array_over_multiply']:25.2f}"
             f"{row['cpu_per_array_over_multiply']:10.2f}{row['over_memory_limit']:16.2f}"
         )
-    report = {
-        "machine": {
-            "platform": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
+    write(
+        "estimators",
+        {
             "threads": n_threads,
-            "load": os.getloadavg()[0],
-            "python": platform.python_version(),
             "numpy": np.__version__,
             "numba": numba.__version__,
+            "n": N,
+            "repeats": REPEATS,
+            "multiply_ms": ms["np.multiply"],
+            "copy_ms": ms["copy"],
+            "results": results,
         },
-        "n": N,
-        "repeats": REPEATS,
-        "multiply_ms": ms["np.multiply"],
-        "copy_ms": ms["copy"],
-        "results": results,
-    }
-    target = Path("build/bench/estimators.json")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\nwritten to {target}")
+    )
 
 
 if __name__ == "__main__":

@@ -7,16 +7,12 @@ that exist. Writes build/bench/formats.json.
 """
 
 import argparse
-import json
 import os
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import interleaved, write
 
 FLOATS = {"fp4_e2m1": "float4_e2m1fn", "fp8_e4m3": "float8_e4m3fn", "fp8_e5m2": "float8_e5m2", "bf16": "bfloat16"}
 POSITS = {"posit8_0": 8, "posit16_1": 16}
@@ -25,31 +21,9 @@ TARGETS = {"fp4_e2m1": 4.0, "fp8_e4m3": 4.0, "fp8_e5m2": 4.0, "posit8_0": 500.0,
 SOFTPOSIT_SIZE = 50_000
 
 
-def machine() -> dict[str, Any]:
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
-
-
-def interleaved(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Return the median seconds of each task; the tasks take turns."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for task in tasks.values():
-        task()
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def copy_task(n_bytes: int) -> Callable[[], None]:
     """Return a task that reads and writes `n_bytes` in all, by the threads that our kernels use."""
-    from tetrit.formats._parallel import run_blocks
+    from tetrit.parallel import run_blocks
 
     n = n_bytes // 8
     source, target = np.ones(n, dtype=np.float32), np.ones(n, dtype=np.float32)
@@ -133,10 +107,7 @@ def main() -> None:
                 target = f"{row['target']:6.0f}x" if row["target"] else ""
                 line += f" {row['peer_ms']:9.1f} {row['speedup']:8.1f}x {target:>7}"
             print(line)
-    path = Path(__file__).parents[1] / "build" / "bench" / "formats.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"machine": machine(), "threads": arguments.threads, "size": arguments.size, "results": results}
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    write("formats", {"threads": arguments.threads, "size": arguments.size, "results": results})
 
 
 if __name__ == "__main__":

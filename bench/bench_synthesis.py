@@ -13,15 +13,10 @@ Writes build/bench/synthesis.json.
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import interleaved, write
 from amaranth.back import rtlil
 from amaranth.hdl import Value
 from amaranth.lib.wiring import In
@@ -36,27 +31,6 @@ from tetrit.rtl.liberty_text import to_liberty
 from tetrit.rtl.synthesis import synthesize
 
 N_CYCLES = 300
-
-
-def machine_info() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-
-
-def interleaved(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def peer_verilog(component: Any) -> str:
@@ -143,11 +117,7 @@ def main() -> None:
         print(f"  {name:30} {seconds:9.3f} s")
     for name, figure in figures.items():
         print(f"  {name:30} {figure:12.1f}")
-    path = Path("build/bench/synthesis.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps({"machine": machine_info(), "size": args.size, "seconds": times, "figures": figures}, indent=2)
-    )
+    write("synthesis", {"size": args.size, "seconds": times, "figures": figures})
 
 
 if __name__ == "__main__":

@@ -180,10 +180,13 @@ def uniform_codes(x: Floats, scales: Doubles, largest: float, mask: int, codes: 
     chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
         r, c = item // chunks, item % chunks
-        scale = scales[r]
-        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
-            q = np.rint(np.float64(x[r, i]) / scale)
-            codes[r, i] = np.int64(min(max(q, -largest), largest)) & mask
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
+        for k in range(part.size):
+            q = np.rint(np.float64(part[k]) / scale)
+            q = q if q < largest else largest
+            q = q if q > -largest else -largest
+            part_codes[k] = np.int32(q) & mask
 
 
 @njit(cache=True, nogil=True)
@@ -193,9 +196,10 @@ def band_backward(x: Floats, grad: Floats, limits: Doubles, out: Floats, first: 
     chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
         r, c = item // chunks, item % chunks
-        limit = limits[r]
-        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
-            out[r, i] = grad[r, i] if abs(np.float64(x[r, i])) <= limit else 0.0
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_grad, part_out, limit = x[r, i:j], grad[r, i:j], out[r, i:j], limits[r]
+        for k in range(part.size):
+            part_out[k] = part_grad[k] if abs(np.float64(part[k])) <= limit else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -210,13 +214,14 @@ def table_codes(
     chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
         r, c = item // chunks, item % chunks
-        scale = scales[r]
-        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
-            value = np.float64(x[r, i]) / scale
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
+        for k in range(part.size):
+            value = np.float64(part[k]) / scale
             place = 0
             for b in range(borders.size):
                 place += value > borders[b]
-            codes[r, i] = table[place]
+            part_codes[k] = table[place]
 
 
 @njit(cache=True, nogil=True)
@@ -226,8 +231,10 @@ def scaled(x: Floats, factor: float, out: Floats, first: int, last: int) -> None
     chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
         r, c = item // chunks, item % chunks
-        for i in range(c * CHUNK, min(n, (c + 1) * CHUNK)):
-            out[r, i] = factor * np.float64(x[r, i])
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_out = x[r, i:j], out[r, i:j]
+        for k in range(part.size):
+            part_out[k] = factor * np.float64(part[k])
 
 
 @njit(cache=True, nogil=True)

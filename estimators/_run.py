@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tetrit.estimators import _kernels
-from tetrit.formats._parallel import run_blocks
+from tetrit.parallel import run_blocks
 
 _ALONE = 1 << 18
 """Arrays up to this size are done by the calling thread: starting others would cost more than they save."""

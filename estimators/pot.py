@@ -50,7 +50,7 @@ class PowerOfTwo(Estimator):
         The set of values.
     axis : int or None, default None
         The channel axis that keeps its own scale; None for one scale per tensor.
-    lam : float, default 0.5
+    lam : float, default 0.8
         Share of the quantised weight in the forward pass, from 0 to 1.
 
     Raises
@@ -85,7 +85,7 @@ class PowerOfTwo(Estimator):
 
     format: str = "pot3z"
     axis: int | None = None
-    lam: float = 0.5
+    lam: float = 0.8
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", checked_axis(self.axis))

@@ -69,11 +69,11 @@ def identity(*, clip: float = math.inf) -> Surrogate:
     return Surrogate(clip=clip)
 
 
-def signed_zero_slope(*, epsilon: float = 0.05, clip: float = math.inf) -> Surrogate:
+def signed_zero_slope(*, epsilon: float = 0.02, clip: float = math.inf) -> Surrogate:
     """Slope form: in the dead zone ``g - epsilon * s * |g|``.
 
     A gradient whose descent step leads outward has slope 1 + epsilon, one that leads back through zero 1 - epsilon.
-    Free of units; the default 0.05 is our choice. Noise in the gradient turns into an outward pull of epsilon times its
+    Free of units; the default 0.02 is our choice. Noise in the gradient turns into an outward pull of epsilon times its
     mean magnitude, so a large epsilon empties the dead zone.
     """
     return Surrogate(tilt=epsilon, clip=clip)
@@ -83,8 +83,8 @@ def signed_zero_bias(*, epsilon: float = 1e-4, clip: float = math.inf) -> Surrog
     """Bias form: in the dead zone ``g - epsilon * s``, a constant outward drift.
 
     With no other gradient it leaves a zone of half-width D within about D / (learning rate * epsilon) steps of gradient
-    descent, where zero-mean noise alone would have to walk at random. `epsilon` is in units of the gradient; the default 1e-4
-    is our choice.
+    descent, where zero-mean noise alone would have to walk at random. `epsilon` is in units of the gradient; the
+    default 1e-4 is our choice.
     """
     return Surrogate(drift=epsilon, clip=clip)
 

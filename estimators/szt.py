@@ -41,7 +41,7 @@ class SZT(Estimator):
         ``kept``: the mean |w| of the weights with |w| > D, which minimises the squared error for given codes
         (TWN). ``absmean``: M itself (BitNet b1.58). Where no weight is kept (all zeros, an empty tensor), and where the
         scale would round to 0, it is 1.
-    surrogate : Surrogate or str, default "signed_zero_bias"
+    surrogate : Surrogate or str, default "signed_zero_slope"
         The backward rule, an object or one of the names in `tetrit.estimators.SURROGATES`.
     axis : int or None, default None
         The channel axis that keeps its own threshold and scale; None for one of each per tensor.
@@ -80,7 +80,7 @@ class SZT(Estimator):
 
     threshold: str = "twn"
     scale: str = "kept"
-    surrogate: Surrogate | str = "signed_zero_bias"
+    surrogate: Surrogate | str = "signed_zero_slope"
     axis: int | None = None
 
     def __post_init__(self) -> None:

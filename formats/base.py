@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tetrit.checks import integer
 from tetrit.errors import InvalidValueError
-from tetrit.formats._parallel import SMALL, run_blocks
+from tetrit.parallel import SMALL, run_blocks
 
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 """As what the compiled look-up copies numbers of so many bytes; the compiler does not know all float types."""

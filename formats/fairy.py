@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit.errors import InvalidValueError
-from tetrit.formats._parallel import run_blocks
 from tetrit.formats.base import Format, output_array
+from tetrit.parallel import run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit.errors import InvalidValueError
-from tetrit.formats._parallel import SMALL, run_blocks
 from tetrit.formats._steps import Steps, to_odd_float64
 from tetrit.formats._tables import MANTISSA_BITS, Binades, Search, Sticky, encoder_tables
 from tetrit.formats.base import Format, output_array, read_only
+from tetrit.parallel import SMALL, run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,6 +112,21 @@ class ShiftArray:
         return self.cols * self.acc_bits
 
     @property
+    def weight_word_bits(self) -> int:
+        """Bits of a word of the weight memory."""
+        return self.weight_memory.word_bits(self.weight_vector_bits)
+
+    @property
+    def act_word_bits(self) -> int:
+        """Bits of a word of the activation memory."""
+        return self.act_memory.word_bits(self.act_vector_bits)
+
+    @property
+    def acc_word_bits(self) -> int:
+        """Bits of a word of the accumulator memory."""
+        return self.acc_memory.word_bits(self.acc_vector_bits)
+
+    @property
     def weight_words(self) -> int:
         """Cycles that the weight memory takes to deliver one row of codes."""
         return self.weight_memory.words(self.weight_vector_bits)

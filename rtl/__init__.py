@@ -1,6 +1,10 @@
-"""The machines as Amaranth components, their Verilog and their synthesis; independent of the simulators on purpose."""
+"""The machines as Amaranth components, their Verilog, their synthesis and switching; independent of the simulators."""
 
 __all__ = [
+    "Activity",
+    "Energy",
+    "LibertyError",
+    "ModuleArea",
     "Requantizer",
     "SZTDecoder",
     "SZTEncoder",
@@ -10,15 +14,18 @@ __all__ = [
     "WeightDecoder",
     "build",
     "components",
+    "simulate",
     "synthesize",
     "to_verilog",
 ]
 
+from tetrit.rtl.activity import Activity, Energy, simulate
 from tetrit.rtl.components import build, components
+from tetrit.rtl.liberty_syntax import LibertyError
 from tetrit.rtl.requantizer import Requantizer
 from tetrit.rtl.shift_array import ShiftPEArray
 from tetrit.rtl.shift_pe import ShiftPE
-from tetrit.rtl.synthesis import Synthesis, synthesize
+from tetrit.rtl.synthesis import ModuleArea, Synthesis, synthesize
 from tetrit.rtl.szt import SZTDecoder, SZTEncoder
 from tetrit.rtl.verilog import to_verilog
 from tetrit.rtl.weights import WeightDecoder

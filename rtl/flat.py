@@ -77,7 +77,7 @@ class FlatNetlist:
     def _starts(self) -> list[int]:
         return [start for start, _, _ in self._paths]
 
-    def gather(self, values: Mapping[str, Any] | list[Any]) -> NDArray[Any]:
+    def gather(self, values: list[Any]) -> NDArray[Any]:
         """Return one value per cell from a list of one value per cell type."""
         return np.asarray(values)[self.cell_type]
 

@@ -3,6 +3,7 @@
 __all__ = ["ShiftPEArray"]
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,19 @@ from tetrit.hardware import ShiftArray
 from tetrit.rtl.gearbox import Downsizer, Upsizer, beat
 from tetrit.rtl.shift_pe import ShiftPE
 from tetrit.rtl.weights import WeightDecoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Edge:
+    """What reaches the core: the clock enable, the streams of vectors, and their elements, decoded and skewed."""
+
+    enable: Signal
+    weights: Any
+    acts: Any
+    partials: Any
+    weight_vector: Sequence[Any]
+    act_vector: Sequence[Value]
+    partial_vector: Sequence[Value]
 
 
 class ShiftPEArray(wiring.Component):
@@ -55,11 +69,11 @@ class ShiftPEArray(wiring.Component):
 
     def __init__(self, machine: ShiftArray) -> None:
         self.machine = machine
-        acc_word = machine.acc_memory.word_bits(machine.acc_vector_bits)
+        acc_word = machine.acc_word_bits
         super().__init__(
             {
-                "weights": In(stream.Signature(beat(machine.weight_memory.word_bits(machine.weight_vector_bits)))),
-                "activations": In(stream.Signature(beat(machine.act_memory.word_bits(machine.act_vector_bits)))),
+                "weights": In(stream.Signature(beat(machine.weight_word_bits))),
+                "activations": In(stream.Signature(beat(machine.act_word_bits))),
                 "partials": In(stream.Signature(beat(acc_word))),
                 "results": Out(stream.Signature(beat(acc_word))),
             }
@@ -94,7 +108,16 @@ class ShiftPEArray(wiring.Component):
             for row, value in enumerate(self.split(acts.o.payload.data, machine.activations.bits))
         ]
         build = self.weight_stationary if machine.dataflow == "weight_stationary" else self.output_stationary
-        issued, last, sums = build(m, enable, weights.o, acts.o, partials.o, weight_vector, act_vector, partial_vector)
+        edge = _Edge(
+            enable=enable,
+            weights=weights.o,
+            acts=acts.o,
+            partials=partials.o,
+            weight_vector=weight_vector,
+            act_vector=act_vector,
+            partial_vector=partial_vector,
+        )
+        issued, last, sums = build(m, edge)
         m.d.comb += [
             results.i.valid.eq(self.delayed(m, issued, machine.pipeline_depth, enable, reset_less=False)),
             results.i.payload.last.eq(self.delayed(m, last, machine.pipeline_depth, enable)),
@@ -151,19 +174,10 @@ class ShiftPEArray(wiring.Component):
             grid.append(line)
         return grid
 
-    def weight_stationary(
-        self,
-        m: Module,
-        enable: Signal,
-        weights: Any,
-        acts: Any,
-        partials: Any,
-        weight_vector: Sequence[Any],
-        act_vector: Sequence[Value],
-        partial_vector: Sequence[Value],
-    ) -> tuple[Value, Value, list[Value]]:
+    def weight_stationary(self, m: Module, edge: _Edge) -> tuple[Value, Value, list[Value]]:
         """Build the weight-stationary core; return when a vector starts, whether it is a tile's last, and the sums."""
         machine = self.machine
+        enable, weights, acts, partials = edge.enable, edge.weights, edge.acts, edge.partials
         loaded = Signal(2)  # per bank: a whole tile is there and not yet used up
         load_bank, bank = Signal(), Signal()
         row_index = Signal(range(machine.rows))
@@ -186,7 +200,7 @@ class ShiftPEArray(wiring.Component):
         grid = self.elements(m, enable)
         for row, line in enumerate(grid):
             m.d.comb += [
-                line[0].act_in.eq(act_vector[row]),
+                line[0].act_in.eq(edge.act_vector[row]),
                 line[0].bank_in.eq(self.delayed(m, bank, row, enable)),
                 line[0].load_in.eq(load & (row_index == row)),
                 line[0].load_bank_in.eq(load_bank),
@@ -198,23 +212,14 @@ class ShiftPEArray(wiring.Component):
                     right.load_bank_in.eq(left.load_bank_out),
                 ]
             for column, pe in enumerate(line):
-                above = grid[row - 1][column].sum_out if row else partial_vector[column]
-                m.d.comb += [pe.weight_in.eq(weight_vector[column]), pe.sum_in.eq(above)]
+                above = grid[row - 1][column].sum_out if row else edge.partial_vector[column]
+                m.d.comb += [pe.weight_in.eq(edge.weight_vector[column]), pe.sum_in.eq(above)]
         return issue, acts.payload.last, [pe.sum_out for pe in grid[-1]]
 
-    def output_stationary(
-        self,
-        m: Module,
-        enable: Signal,
-        weights: Any,
-        acts: Any,
-        partials: Any,
-        weight_vector: Sequence[Any],
-        act_vector: Sequence[Value],
-        partial_vector: Sequence[Value],
-    ) -> tuple[Value, Value, list[Value]]:
+    def output_stationary(self, m: Module, edge: _Edge) -> tuple[Value, Value, list[Value]]:
         """Build the output-stationary core; return when a row drains, whether it is a tile's last, and the sums."""
         machine = self.machine
+        enable, weights, acts, partials = edge.enable, edge.weights, edge.acts, edge.partials
         draining = Signal()
         drain_row = Signal(range(machine.rows))
         step, drain, drained = Signal(), Signal(), Signal()
@@ -237,21 +242,21 @@ class ShiftPEArray(wiring.Component):
         grid = self.elements(m, enable)
         for row, line in enumerate(grid):
             m.d.comb += [
-                line[0].act_in.eq(act_vector[row]),
+                line[0].act_in.eq(edge.act_vector[row]),
                 line[0].valid_in.eq(self.delayed(m, step, row, enable, reset_less=False)),
                 line[0].last_in.eq(self.delayed(m, acts.payload.last, row, enable)),
             ]
             for left, right in pairwise(line):
                 m.d.comb += [right.valid_in.eq(left.valid_out), right.last_in.eq(left.last_out)]
             for column, pe in enumerate(line):
-                m.d.comb += pe.weight_in.eq(grid[row - 1][column].weight_out if row else weight_vector[column])
+                m.d.comb += pe.weight_in.eq(grid[row - 1][column].weight_out if row else edge.weight_vector[column])
         sums: list[Value] = []
         select: Value = drain_row
         for column in range(machine.cols):
             total = Signal(signed(machine.acc_bits), name=f"drained_{column}", reset_less=True)
             finished = Array(line[column].result for line in grid)[select]
             with m.If(enable):
-                m.d.sync += total.eq(finished + partial_vector[column])
+                m.d.sync += total.eq(finished + edge.partial_vector[column])
             sums.append(total)
             select = self.delayed(m, select, 1, enable)
         return drain, partials.payload.last, sums

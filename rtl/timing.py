@@ -2,6 +2,7 @@
 
 __all__ = ["PathStep", "Timing", "analyse", "logic_order"]
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,15 +113,15 @@ def analyse(flat: FlatNetlist) -> Timing:
     if not ends:
         return Timing(delay_ns=0.0, path=(), end="")
     delay, net, end = max(ends, key=lambda item: item[0])
-    return Timing(delay_ns=float(delay) / 1000, path=_path(flat, before, arrival, int(net)), end=end)
+    return Timing(delay_ns=delay / 1000, path=_path(flat, before, arrival, net), end=end)
 
 
-def _ends(flat: FlatNetlist, arrival: NDArray[np.float64]):  # type: ignore[no-untyped-def]
+def _ends(flat: FlatNetlist, arrival: NDArray[np.float64]) -> Iterator[tuple[float, int, str]]:
     """Yield (required time, net, name) of the latest end of each kind."""
     for name, nets in flat.outputs.items():
         latest = int(np.argmax(arrival[nets]))
         if np.isfinite(arrival[nets[latest]]):
-            yield arrival[nets[latest]], nets[latest], f"{name}[{latest}]" if len(nets) > 1 else name
+            yield float(arrival[nets[latest]]), int(nets[latest]), f"{name}[{latest}]" if len(nets) > 1 else name
     setup = flat.technology.setup_ps
     for kind, cell in enumerate(flat.technology.cells):
         if cell.role not in ("flop", "clock_gate"):
@@ -130,7 +131,11 @@ def _ends(flat: FlatNetlist, arrival: NDArray[np.float64]):  # type: ignore[no-u
             nets = flat.in_nets[flat.in_start[found] + cell.pins.index(pin)]
             latest = int(np.argmax(arrival[nets]))
             if np.isfinite(arrival[nets[latest]]):
-                yield arrival[nets[latest]] + setup, nets[latest], f"{flat.cell_name(int(found[latest]))}.{pin}"
+                yield (
+                    float(arrival[nets[latest]]) + setup,
+                    int(nets[latest]),
+                    f"{flat.cell_name(int(found[latest]))}.{pin}",
+                )
 
 
 def _path(flat: FlatNetlist, before: NDArray[np.int32], arrival: NDArray[np.float64], net: int) -> tuple[PathStep, ...]:

@@ -42,8 +42,8 @@ class Config:
     """
 
     hidden: tuple[int, ...] = (64, 64)
-    epochs: int = 60
-    quantized_epochs: int = 60
+    epochs: int = 120
+    quantized_epochs: int = 80
     batch: int = 64
     rate: float = 3e-3
     quantized_rate: float = 3e-3

@@ -38,9 +38,12 @@ class Layer:
     relu: bool = False
     limit: float | None = None
 
-    def weight(self) -> Float:
-        """Return the weights that the forward pass multiplies with."""
-        return self.latent if self.estimator is None else self.estimator.forward(self.latent).astype(np.float32)
+    def weight(self, *, training: bool = False) -> Float:
+        """Return the weights of the forward pass: those that the codes stand for or, in training, the estimator's."""
+        if self.estimator is None:
+            return self.latent
+        values = self.estimator.forward(self.latent) if training else self.estimator(self.latent).values
+        return values.astype(np.float32)
 
     def activation(self) -> estimators.ClippedSTE | None:
         """Return the estimator of the output, or None where the output stays in float32."""
@@ -64,10 +67,13 @@ class Network:
     tapes: list[Tape] = field(default_factory=list, repr=False)
 
     def forward(self, x: Float, *, record: bool = False) -> Float:
-        """Return the logits, shape (batch, classes), of real inputs, shape (batch, n_in); keep the tape if asked."""
+        """Return the logits, shape (batch, classes), of real inputs, shape (batch, n_in).
+
+        With `record`, the weights are those of training, and the tape for `backward` is kept.
+        """
         self.tapes = []
         for layer in self.layers:
-            weight = layer.weight()
+            weight = layer.weight(training=record)
             y = x @ weight + layer.bias
             if record:
                 self.tapes.append(Tape(x=x, weight=weight, before=y))

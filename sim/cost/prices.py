@@ -14,10 +14,10 @@ from tetrit.errors import InvalidValueError
 from tetrit.hardware import ShiftArray
 
 _MEMORY_EVENTS = {
-    "weight_read_word": ("weight memory", "weight_memory", "read_pj_per_bit", "weight_vector_bits"),
-    "act_read_word": ("activation memory", "act_memory", "read_pj_per_bit", "act_vector_bits"),
-    "acc_read_word": ("accumulator memory", "acc_memory", "read_pj_per_bit", "acc_vector_bits"),
-    "acc_write_word": ("accumulator memory", "acc_memory", "write_pj_per_bit", "acc_vector_bits"),
+    "weight_read_word": ("weight memory", "weight_memory", "read_pj_per_bit", "weight_word_bits"),
+    "act_read_word": ("activation memory", "act_memory", "read_pj_per_bit", "act_word_bits"),
+    "acc_read_word": ("accumulator memory", "acc_memory", "read_pj_per_bit", "acc_word_bits"),
+    "acc_write_word": ("accumulator memory", "acc_memory", "write_pj_per_bit", "acc_word_bits"),
 }
 
 
@@ -94,9 +94,8 @@ class Prices:
 def memory_breakdown(events: Mapping[str, int], machine: ShiftArray) -> dict[str, float]:
     """Return the energy in pJ of the words that `events` count, by memory, at the memories' own figures."""
     result: dict[str, float] = {}
-    for event, (component, name, field, vector) in _MEMORY_EVENTS.items():
-        memory = getattr(machine, name)
-        energy_pj = events[event] * getattr(memory, field) * memory.word_bits(getattr(machine, vector))
+    for event, (component, name, field, word_bits) in _MEMORY_EVENTS.items():
+        energy_pj = events[event] * getattr(getattr(machine, name), field) * getattr(machine, word_bits)
         result[component] = result.get(component, 0.0) + energy_pj
     return result
 

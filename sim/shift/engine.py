@@ -40,6 +40,9 @@ class ShiftEngine:
         self.machine = machine
         self.prices = Prices.modelled(machine) if prices is None else prices
         self.weight: npt.NDArray[np.uint8] | None = None
+        self._values: npt.NDArray[Any]  # the weights' integers, ready for an exact product
+        self._reach: Ints  # largest absolute value that each output's products can sum to
+        self._nonzero: int
 
     def load(self, weight: Any) -> Self:
         """Load weight codes.
@@ -82,6 +85,10 @@ class ShiftEngine:
                 f"{self.machine.weight_format}"
             )
         self.weight = codes.astype(np.uint8)
+        integers = wanted.integers[self.weight]
+        self._nonzero = int(np.count_nonzero(integers))
+        self._reach = np.abs(integers).sum(axis=0) * int(np.abs(self.machine.activations.integers).max())
+        self._values = integers.astype(_exact_dtype(int(self._reach.max())))
         return self
 
     def matmul(self, x: npt.ArrayLike, *, bias: npt.ArrayLike | None = None, mapping: Mapping | None = None) -> Run:
@@ -129,7 +136,7 @@ class ShiftEngine:
         n_cycles = cycles.count_tiles(tiles, self.machine)
         events = self._events(workload, tiles, n_cycles)
         return Run(
-            output=self._product(acts) + start,
+            output=(acts.astype(self._values.dtype) @ self._values).astype(np.int64) + start,
             cycles=n_cycles,
             utilization=workload.macs / (n_cycles * self.machine.rows * self.machine.cols),
             bound=cycles.bound(tiles, self.machine, n_cycles),
@@ -152,7 +159,7 @@ class ShiftEngine:
                 f"`x` must be within {low}..{high} ({self.machine.act_format}), "
                 f"got {int(array.min())}..{int(array.max())}"
             )
-        return array.astype(np.int64)
+        return array.astype(np.int64, copy=False)
 
     def _bias(self, bias: npt.ArrayLike | None) -> Ints:
         """Return the bias, having proved that no sum can leave the accumulator, whatever the activations."""
@@ -163,7 +170,7 @@ class ShiftEngine:
             raise TypeError(f"`bias` must be integers, got {start.dtype}")
         if start.shape != (n_out,):
             raise InvalidValueError(f"`bias` must have shape ({n_out},), got {start.shape}")
-        reach = self._reach() + np.abs(start.astype(np.int64))
+        reach = self._reach + np.abs(start.astype(np.int64))
         limit = 2 ** (self.machine.acc_bits - 1) - 1
         if (reach > limit).any():
             column = int(np.argmax(reach))
@@ -173,35 +180,13 @@ class ShiftEngine:
             )
         return start.astype(np.int64)
 
-    def _reach(self) -> Ints:
-        """Largest absolute value that each output's products can sum to."""
-        largest = int(np.abs(self.machine.activations.integers).max())
-        reach: Ints = np.abs(self.machine.weights.integers)[self.weight].sum(axis=0) * largest
-        return reach
-
-    def _product(self, acts: Ints) -> Ints:
-        """Exact product: BLAS in the narrowest float that holds every partial sum, integers beyond 2**53.
-
-        Every partial sum of column j is an integer of absolute value at most ``reach_j``, in any order of summation; a
-        float with p significand bits holds all integers up to 2**p, so no rounding happens when ``reach <= 2**p``.
-        """
-        values = self.machine.weights.integers[self.weight]
-        reach = int(self._reach().max())
-        for dtype, limit in ((np.float32, 2**24), (np.float64, 2**53)):
-            if reach <= limit:
-                product: Ints = (acts.astype(dtype) @ values.astype(dtype)).astype(np.int64)
-                return product
-        exact: Ints = acts @ values
-        return exact
-
     def _events(self, workload: Workload, tiles: TileList, n_cycles: int) -> dict[str, int]:
-        assert self.weight is not None
         machine = self.machine
         stationary = machine.dataflow == "weight_stationary"
         weight_vectors = int(tiles.k_size.sum())
         act_vectors = int((tiles.m_size if stationary else tiles.k_size).sum())
         results = int(tiles.m_size.sum())
-        active = workload.m * int(np.count_nonzero(machine.weights.integers[self.weight]))
+        active = workload.m * self._nonzero
         return {
             "cycles": n_cycles,
             "pe_active": active,
@@ -213,3 +198,14 @@ class ShiftEngine:
             "acc_read_word": results * machine.acc_words,
             "acc_write_word": results * machine.acc_words,
         }
+
+
+def _exact_dtype(reach: int) -> type[np.float32 | np.float64 | np.int64]:
+    """Return the type whose matrix product is exact, the fastest one first.
+
+    Every partial sum of column j is an integer of absolute value at most ``reach_j``, in any order of summation. A
+    float with p significand bits holds all integers up to 2**p, so BLAS rounds nothing while ``reach <= 2**p``.
+    """
+    if reach <= 2**24:
+        return np.float32
+    return np.float64 if reach <= 2**53 else np.int64

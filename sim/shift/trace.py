@@ -43,50 +43,30 @@ def port_trace(streams: Streams, schedule: Schedule, machine: ShiftArray) -> dic
     written = schedule.results[np.maximum(streams.partials_from, 0)] + 1
     acc_ready = np.where(streams.partials_from >= 0, written, 0) + machine.acc_memory.latency_cycles
     trace = {"results__ready": np.ones((n_cycles, 1), dtype=np.uint8)}
-    for name, vectors, ends, bits, words, word_bits, taken, ready in (
-        (
-            "weights",
-            streams.weights,
-            streams.weights_last,
-            machine.weights.bits,
-            machine.weight_words,
-            machine.weight_memory.word_bits(machine.weight_vector_bits),
-            schedule.weights,
-            np.full(len(streams.weights), machine.weight_memory.latency_cycles),
-        ),
-        (
-            "activations",
-            streams.activations,
-            streams.activations_last,
-            machine.activations.bits,
-            machine.act_words,
-            machine.act_memory.word_bits(machine.act_vector_bits),
-            schedule.activations,
-            np.full(len(streams.activations), machine.act_memory.latency_cycles),
-        ),
-        (
-            "partials",
-            partials,
-            streams.partials_last,
-            machine.acc_bits,
-            machine.acc_words,
-            machine.acc_memory.word_bits(machine.acc_vector_bits),
-            schedule.partials,
-            acc_ready,
-        ),
-    ):
-        payload = _words(vectors, ends, bits, words, word_bits)
+
+    def port(name: str, payload: Bits, words: int, taken: Ints, ready: Ints) -> None:
         # a gearbox takes the first word of a vector when it hands on the vector before, or as soon as it is offered
         first = np.maximum(np.concatenate([[0], taken[:-1]]), ready)
         accepted = (first[:, np.newaxis] + np.arange(words)).reshape(-1)
         offered = np.maximum(np.concatenate([[0], accepted[:-1] + 1]), np.repeat(ready, words))
-        cycle = np.arange(n_cycles)
-        valid = np.zeros(n_cycles + 1, dtype=np.int64)
-        np.add.at(valid, np.minimum(offered, n_cycles), 1)
-        np.add.at(valid, np.minimum(accepted + 1, n_cycles), -1)
-        latest = np.searchsorted(offered, cycle, side="right") - 1
+        changes = np.zeros(n_cycles + 1, dtype=np.int64)
+        np.add.at(changes, np.minimum(offered, n_cycles), 1)
+        np.add.at(changes, np.minimum(accepted + 1, n_cycles), -1)
+        latest = np.searchsorted(offered, np.arange(n_cycles), side="right") - 1
         trace[f"{name}__payload"] = payload[np.maximum(latest, 0)] * (latest >= 0)[:, np.newaxis].astype(np.uint8)
-        trace[f"{name}__valid"] = np.cumsum(valid)[:n_cycles, np.newaxis].astype(np.uint8)
+        trace[f"{name}__valid"] = np.cumsum(changes)[:n_cycles, np.newaxis].astype(np.uint8)
+
+    weights = _words(
+        streams.weights, streams.weights_last, machine.weights.bits, machine.weight_words, machine.weight_word_bits
+    )
+    ready = np.full(len(streams.weights), machine.weight_memory.latency_cycles)
+    port("weights", weights, machine.weight_words, schedule.weights, ready)
+    act_bits = machine.activations.bits
+    acts = _words(streams.activations, streams.activations_last, act_bits, machine.act_words, machine.act_word_bits)
+    ready = np.full(len(streams.activations), machine.act_memory.latency_cycles)
+    port("activations", acts, machine.act_words, schedule.activations, ready)
+    sums = _words(partials, streams.partials_last, machine.acc_bits, machine.acc_words, machine.acc_word_bits)
+    port("partials", sums, machine.acc_words, schedule.partials, acc_ready)
     return trace
 
 

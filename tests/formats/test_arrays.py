@@ -13,7 +13,7 @@ import pytest
 
 from tetrit import formats
 from tetrit.errors import InvalidValueError
-from tetrit.formats._parallel import _BLOCK, SMALL, run_blocks
+from tetrit.parallel import _BLOCK, SMALL, run_blocks
 
 REAL = [name for name in formats.names() if name != "fairy2"]
 SIZES = [1, 7, SMALL, SMALL + 1, 2 * _BLOCK + 3]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tetrit import formats
 from tetrit.formats import _kernels, _tables
-from tetrit.formats._parallel import SMALL
+from tetrit.parallel import SMALL
 
 REAL = [name for name in formats.names() if name != "fairy2"]
 WIDE = [name for name in REAL if formats.get(name).bits > 8]

@@ -121,10 +121,10 @@ def test_registers_keep_initial_value_reset_and_enable(designs):
     assert re.search(r"if \(rst\) count <= 4'h0;\n\s+else if \(enable\) count <= ", text)
 
 
-def test_text_is_plain(designs, tmp_path):
+def test_text_is_plain(designs):
     text = to_verilog(designs.Grid(2, 2), "grid")
     assert "Yosys" not in text and "Amaranth" not in text and "/*" not in text and "(*" not in text
-    assert "conftest" not in text and str(tmp_path.anchor) + "work" not in text
+    assert "conftest" not in text and str(Path.cwd()) not in text
     assert "$" not in re.sub(r"\$signed", "", text)
 
 

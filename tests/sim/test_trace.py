@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from tetrit import hardware
-from tetrit.rtl import ShiftPEArray
-from tetrit.rtl.activity import simulate
-from tetrit.rtl.synthesis import synthesize
+from tetrit.rtl import ShiftPEArray, simulate, synthesize
 from tetrit.sim import Mapping, Workload
 from tetrit.sim.shift import cycles, streams
 from tetrit.sim.shift.tiles import tile_list

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tetrit.errors import InvalidValueError
-from tetrit.train import digits
+from tetrit.train import digits, export, mlp
 
 
 def rows(x, y):
@@ -58,5 +58,6 @@ def test_bad_parameters(params, error, text):
         digits.load(**params)
 
 
-def test_documented_examples():
-    assert doctest.testmod(digits).failed == 0
+@pytest.mark.parametrize("module", [digits, mlp, export])
+def test_documented_examples(module):
+    assert doctest.testmod(module).failed == 0

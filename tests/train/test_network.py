@@ -11,10 +11,7 @@ from tetrit.train.network import Layer, Network, cross_entropy
 
 def float_network(rng):
     widths = [5, 7, 6, 4]
-    layers = [
-        Layer(latent=rng.normal(size=(a, b)), bias=rng.normal(size=b), relu=b != 4)
-        for a, b in pairwise(widths)
-    ]
+    layers = [Layer(latent=rng.normal(size=(a, b)), bias=rng.normal(size=b), relu=b != 4) for a, b in pairwise(widths)]
     return Network(layers=layers)
 
 

@@ -1,4 +1,4 @@
-"""Every component against its golden model on Verilator, as RTL and as mapped netlist; every bench against a broken one."""
+"""Every component against its golden model on Verilator, as RTL and as netlist; every bench against a broken one."""
 
 import re
 import subprocess

@@ -8,8 +8,7 @@ import numpy as np
 
 from tetrit import checks, rtl
 from tetrit.hardware import DATAFLOWS, WEIGHT_FORMATS, ShiftArray
-from tetrit.rtl.activity import simulate
-from tetrit.rtl.synthesis import Synthesis, synthesize
+from tetrit.rtl import Synthesis, simulate, synthesize
 from tetrit.sim.program import Mapping, Workload
 from tetrit.sim.shift import cycles, streams
 from tetrit.sim.shift.tiles import tile_list

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from tetrit import rtl
 from tetrit.hardware import ShiftArray
-from tetrit.rtl.activity import Activity, simulate
-from tetrit.rtl.synthesis import Synthesis, synthesize
+from tetrit.rtl import Activity, Synthesis, simulate, synthesize
 from tetrit.sim.execute import LayerRun
 from tetrit.sim.program import Workload
 from tetrit.sim.shift import cycles, streams
@@ -168,7 +167,7 @@ class Gates:
 def _results(activity: Activity, machine: ShiftArray) -> tuple[Ints, Ints]:
     """Return the result vectors that left a netlist, and the cycle in which the last word of each did."""
     valid = activity.outputs["results__valid"][:, 0].astype(bool)
-    word_bits = machine.acc_memory.word_bits(machine.acc_vector_bits)
+    word_bits = machine.acc_word_bits
     words = activity.outputs["results__payload"][valid][:, :word_bits]
     count = len(words) // machine.acc_words
     vectors = words[: count * machine.acc_words].reshape(count, machine.acc_words * word_bits)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tetrit.flow.gates import REQUANTIZED_SAMPLES, Gates, LayerEnergy
 from tetrit.hardware import ShiftArray
-from tetrit.rtl.synthesis import Synthesis
+from tetrit.rtl import Synthesis
 from tetrit.sim.cost.prices import memory_breakdown
 from tetrit.sim.execute import LayerRun
 from tetrit.sim.program import Workload
@@ -57,9 +57,9 @@ def layer_blocks(
 
 def _bytes_moved(events: Mapping[str, int], machine: ShiftArray) -> float:
     bits = (
-        events["weight_read_word"] * machine.weight_memory.word_bits(machine.weight_vector_bits)
-        + events["act_read_word"] * machine.act_memory.word_bits(machine.act_vector_bits)
-        + (events["acc_read_word"] + events["acc_write_word"]) * machine.acc_memory.word_bits(machine.acc_vector_bits)
+        events["weight_read_word"] * machine.weight_word_bits
+        + events["act_read_word"] * machine.act_word_bits
+        + (events["acc_read_word"] + events["acc_write_word"]) * machine.acc_word_bits
     )
     return bits / 8
 
@@ -116,11 +116,7 @@ def synthesis_block(synthesis: Synthesis) -> dict[str, Any]:
 
 def roofline(layers: Sequence[Mapping[str, Any]], machine: ShiftArray) -> dict[str, Any]:
     """Return the report's ``roofline``, over all memory ports together."""
-    bits = (
-        machine.weight_memory.word_bits(machine.weight_vector_bits)
-        + machine.act_memory.word_bits(machine.act_vector_bits)
-        + 2 * machine.acc_memory.word_bits(machine.acc_vector_bits)
-    )
+    bits = machine.weight_word_bits + machine.act_word_bits + 2 * machine.acc_word_bits
     return {
         "peak_macs_per_cycle": machine.rows * machine.cols,
         "bandwidth_bytes_per_cycle": bits / 8,

@@ -194,10 +194,10 @@ def _assembled(results: Ints, workload: Workload, mapping: Mapping) -> Ints:
 def _cases(machine: ShiftArray, exact: int, rng: np.random.Generator) -> list[Case]:
     """Return cases in random order: without waits, with waits, and broken off by a reset."""
     cases = [_random_case(machine, rng, reset=bool(rng.random() < 0.3)) for _ in range(exact)]
-    for _ in range(max(2, exact // 4)):
+    for _ in range(max(3, exact // 2)):
         idle = {name: float(rng.choice([0.0, 0.1, 0.5, 0.9])) for name in (*_SOURCES, "results")}
         cases.append(_random_case(machine, rng, reset=bool(rng.random() < 0.3), idle=idle))
-    for number in range(max(2, exact // 6)):
+    for number in range(max(3, exact // 4)):
         idle = dict.fromkeys((*_SOURCES, "results"), 0.3 if number % 2 else 0.0)
         cases.append(_random_case(machine, rng, cut=int(rng.integers(1, 60)), idle=idle))
     return [cases[index] for index in rng.permutation(len(cases))]

@@ -75,44 +75,48 @@ class _Recorder:
 def _weight_stationary(
     integers: npt.NDArray[np.int64], code_bits: int, acc_bits: int, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[Any]]:
-    """Load each code into the idle bank while the other one works; then send it every activation."""
-    acc = 2**acc_bits
+    """Load each code into the idle bank while the other one works, wait a little, then send it every activation."""
+    acc, n_codes = 2**acc_bits, len(integers)
     one_bit = ("enable", "load_in", "load_bank_in", "bank_in", "load_out", "load_bank_out", "bank_out")
     widths = dict.fromkeys(one_bit, 1) | {"act_in": _ACT_BITS, "act_out": _ACT_BITS, "code": code_bits}
     recorder = _Recorder(widths | {"sum_in": acc_bits, "sum_out": acc_bits})
     registers: dict[str, int | None] = dict.fromkeys(("act", "sum", "load", "load_bank", "bank"))
     banks: list[int | None] = [None, None]
+    bank = 0
 
-    def row(act: int, bank: int, *, code: int, load: bool, enable: bool = True) -> None:
+    def row(act: int, *, load: int | None = None, enable: bool = True) -> None:
+        """Add a row; `load` is the code that goes to the idle bank, None for noise on the weight port."""
         inputs = {
             "enable": int(enable),
             "act_in": act,
             "sum_in": int(rng.integers(acc)),
             "bank_in": bank,
-            "load_in": int(load),
-            "load_bank_in": 1 - bank,
-            "code": code,
+            "load_in": int(load is not None),
+            "load_bank_in": int(rng.integers(2)) if load is None else 1 - bank,
+            "code": int(rng.integers(n_codes)) if load is None else load,
         }
         recorder.row(inputs, {f"{name}_out": value for name, value in registers.items()})
-        if enable:
-            weight = banks[bank]
-            registers["sum"] = None if weight is None else (inputs["sum_in"] + weight * act) % acc
-            registers.update(act=act, bank=bank, load=int(load), load_bank=1 - bank)
-            if load:
-                banks[1 - bank] = int(integers[code])
+        if not enable:
+            return
+        weight = banks[bank]
+        registers["sum"] = None if weight is None else (inputs["sum_in"] + weight * act) % acc
+        registers.update(act=act, bank=bank, load=inputs["load_in"], load_bank=inputs["load_bank_in"])
+        if load is not None:
+            banks[1 - bank] = int(integers[load])
 
-    def noise(bank: int) -> None:
-        if rng.random() < _STALLS:
-            row(int(rng.integers(-128, 128)), bank, code=int(rng.integers(len(integers))), load=True, enable=False)
+    def any_act() -> int:
+        return int(rng.integers(-(2 ** (_ACT_BITS - 1)), 2 ** (_ACT_BITS - 1)))
 
-    bank = 0
-    for code, acts in _every_pair(len(integers), rng):
-        row(0, bank, code=code, load=True)
+    for code, acts in _every_pair(n_codes, rng):
+        row(any_act(), load=code)
+        for _ in range(int(rng.integers(4))):
+            row(any_act())
         bank = 1 - bank
         for act in acts.tolist():
-            noise(bank)
-            row(act, bank, code=int(rng.integers(len(integers))), load=False)
-    row(0, bank, code=0, load=False)
+            if rng.random() < _STALLS:
+                row(any_act(), load=int(rng.integers(n_codes)), enable=False)
+            row(act)
+    row(0)
     return recorder.stimulus()
 
 
