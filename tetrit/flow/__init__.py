@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 import tetrit
 from tetrit import hardware, report, rtl, verify
@@ -95,6 +96,7 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
             "python": platform.python_version(),
             "numpy": np.__version__,
             "machine": platform.machine(),
+            "blas": _blas(),
         },
         "accuracy": learned.accuracy,
         "training": learned.training,
@@ -119,6 +121,14 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
             },
         )
     return made
+
+
+def _blas() -> str:
+    """Name the BLAS behind numpy and the processor kernels that it chose: training depends on them in its last bits."""
+    found = (info for info in threadpool_info() if info["user_api"] == "blas")
+    return ", ".join(
+        dict.fromkeys(f"{i['internal_api']} {i['version']} {i.get('architecture', '')}".rstrip() for i in found)
+    )
 
 
 def _hardware(
