@@ -14,6 +14,7 @@ __all__ = [
     "WeightDecoder",
     "build",
     "components",
+    "load_technology",
     "simulate",
     "synthesize",
     "to_verilog",
@@ -25,7 +26,7 @@ from tetrit.rtl.liberty_syntax import LibertyError
 from tetrit.rtl.requantizer import Requantizer
 from tetrit.rtl.shift_array import ShiftPEArray
 from tetrit.rtl.shift_pe import ShiftPE
-from tetrit.rtl.synthesis import ModuleArea, Synthesis, synthesize
+from tetrit.rtl.synthesis import ModuleArea, Synthesis, load_technology, synthesize
 from tetrit.rtl.szt import SZTDecoder, SZTEncoder
 from tetrit.rtl.verilog import to_verilog
 from tetrit.rtl.weights import WeightDecoder

@@ -2,7 +2,7 @@
 
 __all__ = ["Requantizer"]
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -48,6 +48,11 @@ class Requantizer(wiring.Component):
         )
         super().__init__({"i": In(stream.Signature(payload)), "o": Out(stream.Signature(signed(self.out_bits)))})
 
+    @staticmethod
+    def rounded(product: Value, before: Value) -> Value:
+        """Return ``product / 2**(before + 1)`` rounded to nearest, halves up."""
+        return ((product >> before) + 1) >> 1
+
     def elaborate(self, platform: object) -> Module:
         """Build the two stages."""
         m = Module()
@@ -64,7 +69,7 @@ class Requantizer(wiring.Component):
             self.i.ready.eq(move),
             self.o.valid.eq(full[1]),
             self.o.payload.eq(result),
-            rounded.eq(((product >> before) + 1) >> 1),
+            rounded.eq(self.rounded(product, before)),
         ]
         with m.If(move):
             m.d.sync += [

@@ -1,6 +1,6 @@
 """The authority for synthesis: a component mapped to library cells by Yosys and ABC; area, timing, netlist."""
 
-__all__ = ["ModuleArea", "Synthesis", "synthesize"]
+__all__ = ["ModuleArea", "Synthesis", "load_technology", "synthesize"]
 
 import json
 from collections import Counter
@@ -164,7 +164,7 @@ def synthesize(
     """
     require_component(component)
     integer("min_gated_bits", min_gated_bits)
-    technology = Technology.load(library) if liberty is None else read(liberty)
+    technology = load_technology(library, liberty)
     design = lower(component, type(component).__name__.lstrip("_") if name is None else name)
     gate = _gate(technology) if gate_clocks else None
     flop = next(cell for cell in technology.of_role("flop") if plain_flop(cell))
@@ -178,6 +178,11 @@ def synthesize(
     data = json.loads(yosys.run(script, files, ("out.json",))["out.json"])
     netlist = insert_buffers(Netlist.from_json(data, design.top, technology))
     return _result(netlist, analyse(flatten(netlist)), gate, min_gated_bits)
+
+
+def load_technology(library: str = "sg13g2", liberty: str | Path | None = None) -> Technology:
+    """Return the cells that `synthesize` would use; raises what it would raise."""
+    return Technology.load(library) if liberty is None else read(liberty)
 
 
 def _gate(technology: Technology) -> Cell | None:

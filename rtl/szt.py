@@ -2,7 +2,7 @@
 
 __all__ = ["SZTDecoder", "SZTEncoder"]
 
-from amaranth import Module
+from amaranth import Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,8 +66,6 @@ class SZTEncoder(wiring.Component):
     """
 
     def __init__(self, width: int = 16) -> None:
-        from amaranth import signed
-
         self.width = checks.integer("width", width, minimum=2)
         super().__init__({"value": In(signed(self.width)), "threshold": In(self.width - 1), "code": Out(2)})
 

@@ -4,7 +4,7 @@ __all__ = ["BROKEN"]
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, Value, signed
+from amaranth import Module, Signal, Value, signed
 
 from tetrit.rtl import Requantizer, ShiftPE, ShiftPEArray, SZTDecoder, SZTEncoder
 from tetrit.verify.suites.designs import Designs
@@ -44,31 +44,10 @@ class OnesComplementPE(ShiftPE):
 class TruncatingRequantizer(Requantizer):
     """The rounding constant is missing."""
 
-    def elaborate(self, platform: object) -> Module:
-        """Build the two stages without it."""
-        m = Module()
-        high, low = 2 ** (self.out_bits - 1) - 1, -(2 ** (self.out_bits - 1))
-        product = Signal(signed(self.max_shift))
-        shift = Signal(range(self.max_shift + 1))
-        relu, first, second = Signal(), Signal(), Signal()
-        result = Signal(signed(self.out_bits))
-        shifted = product >> shift
-        floor = Mux(relu, 0, low)
-        m.d.comb += [
-            self.i.ready.eq(~self.o.valid | self.o.ready),
-            self.o.valid.eq(second),
-            self.o.payload.eq(result),
-        ]
-        with m.If(self.i.ready):
-            m.d.sync += [
-                first.eq(self.i.valid),
-                second.eq(first),
-                product.eq(self.i.payload.acc * self.i.payload.multiplier),
-                shift.eq(self.i.payload.shift),
-                relu.eq(self.i.payload.relu),
-                result.eq(Mux(shifted < floor, floor, Mux(shifted > high, high, shifted))),
-            ]
-        return m
+    @staticmethod
+    def rounded(product: Value, before: Value) -> Value:
+        """Round down."""
+        return (product >> before) >> 1
 
 
 class UnskewedArray(ShiftPEArray):

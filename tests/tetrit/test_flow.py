@@ -2,13 +2,14 @@
 
 import copy
 import json
+import re
 
 import jsonschema
 import numpy as np
 import pytest
 
 from tetrit import flow, hardware, report
-from tetrit.errors import InvalidValueError
+from tetrit.errors import InvalidValueError, ToolError
 from tetrit.flow import config as configs
 from tetrit.flow.gates import Gates
 from tetrit.hls import compile_network
@@ -104,6 +105,25 @@ def test_netlist_mismatches_are_counted(folder):
         ternary=None,
     )
     assert wrong.run(run).mismatches > 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "error", "message"),
+    [
+        ("[verify]", '[synthesis]\nlibrary = "sg12"\n[verify]', ValueError, "unknown library 'sg12'"),
+        ("[verify]", '[synthesis]\nliberty = "no.lib"\n[verify]', ValueError, "no.lib' cannot be read"),
+        ("", "", ToolError, "a C++ compiler is missing: the variable CXX names '/nowhere/c++'"),
+    ],
+)
+def test_what_is_missing_is_found_before_training(before, after, error, message, folder, monkeypatch):
+    if error is ToolError:
+        monkeypatch.setenv("CXX", "/nowhere/c++")
+    monkeypatch.setattr(flow, "learn", lambda *_, **__: pytest.fail("the training began"))
+    path = folder / "early.toml"
+    path.write_text(CONFIG.replace(before, after, 1))
+    with pytest.raises(error, match=re.escape(message)):
+        flow.run(path, folder / "early")
+    assert not (folder / "early" / "report.json").exists()
 
 
 @pytest.mark.parametrize(

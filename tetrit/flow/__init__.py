@@ -4,6 +4,7 @@ __all__ = ["run"]
 
 import datetime
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from tetrit.flow import result
 from tetrit.flow.gates import Gates, LayerEnergy
 from tetrit.flow.learning import learn
 from tetrit.sim.execute import LayerRun, execute
+from tetrit.verify import tools
 
 SOURCES = [
     "E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998)",
@@ -56,12 +58,18 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         A compiler, Verilator or Yosys is missing or fails.
     """
     config = configs.load(config_path)
+    # whatever can be wrong outside the configuration, found before the work begins
     report.check_directory(out_dir)
+    rtl.load_technology(config.library, config.liberty)
+    if config.verify_images:
+        tools.find()
     seconds: dict[str, float] = {}
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     @contextmanager
-    def timed(step: str) -> Iterator[None]:
+    def timed(step: str, says: str = "") -> Iterator[None]:
+        if progress and says:
+            sys.stderr.write(f"{says} ...\n")
         begin = time.perf_counter()
         yield
         seconds[step] = round(time.perf_counter() - begin, 3)
@@ -75,17 +83,20 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
                 learned = learn(config, progress=progress)
             with timed("simulate"):
                 runs = execute(learned.program, learned.images)
-            with timed("verify"):
+            with timed("verify", f"running {config.verify_images} images on the Verilated RTL"):
                 benches = []
                 if config.verify_images:
                     images = learned.images[: config.verify_images]
                     benches = verify.run_program(learned.program, images, build_dir=out_dir / "models")
-            with timed("wait for synthesis"):
+            with timed("wait for synthesis", "waiting for synthesis"):
                 gates = synthesis.result()
         finally:
             synthesis.cancel()
+        energies = []
         with timed("switching activity"):
-            energies = [gates.run(layer) for layer in runs]
+            for layer in runs:
+                with timed(f"switching activity of {layer.layer.name}", f"running {layer.layer.name} on the netlist"):
+                    energies.append(gates.run(layer))
     made: dict[str, Any] = {
         "schema": "tetrit-report/1",
         "tetrit": tetrit.__version__,

@@ -148,7 +148,7 @@ def assumptions(gates: Gates, machine: ShiftArray) -> list[dict[str, str]]:
         {
             "id": "requantisers",
             "text": f"One requantiser per column; its energy is the mean of a layer's first {REQUANTIZED_SAMPLES} "
-            "results; its latency of 2 cycles a layer is not in the cycle count",
+            "results, the last layer's int16 ones priced as the others; 2 cycles of latency a layer are not counted",
             "source": "our assumption",
         },
         {
