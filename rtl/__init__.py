@@ -2,6 +2,7 @@
 
 __all__ = [
     "Activity",
+    "Downsizer",
     "Energy",
     "LibertyError",
     "ModuleArea",
@@ -11,6 +12,7 @@ __all__ = [
     "ShiftPE",
     "ShiftPEArray",
     "Synthesis",
+    "Upsizer",
     "WeightDecoder",
     "build",
     "components",
@@ -22,6 +24,7 @@ __all__ = [
 
 from tetrit.rtl.activity import Activity, Energy, simulate
 from tetrit.rtl.components import build, components
+from tetrit.rtl.gearbox import Downsizer, Upsizer
 from tetrit.rtl.liberty_syntax import LibertyError
 from tetrit.rtl.requantizer import Requantizer
 from tetrit.rtl.shift_array import ShiftPEArray

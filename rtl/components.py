@@ -8,6 +8,7 @@ from amaranth.lib.wiring import Component
 
 from tetrit.errors import unknown_name
 from tetrit.hardware import ShiftArray
+from tetrit.rtl.gearbox import Downsizer, Upsizer
 from tetrit.rtl.requantizer import Requantizer
 from tetrit.rtl.shift_array import ShiftPEArray
 from tetrit.rtl.shift_pe import ShiftPE
@@ -18,6 +19,8 @@ _BUILDERS: dict[str, Callable[[ShiftArray], Component]] = {
     "SZTDecoder": lambda machine: SZTDecoder(),
     "SZTEncoder": lambda machine: SZTEncoder(),
     "WeightDecoder": lambda machine: WeightDecoder(machine.weights),
+    "Upsizer": lambda machine: Upsizer(machine.act_vector_bits, machine.act_word_bits),
+    "Downsizer": lambda machine: Downsizer(machine.acc_vector_bits, machine.acc_word_bits),
     "ShiftPE": lambda machine: ShiftPE(machine.weights, machine.activations.bits, machine.acc_bits, machine.dataflow),
     "ShiftPEArray": ShiftPEArray,
     "Requantizer": lambda machine: Requantizer(machine.acc_bits, machine.act_format, machine.multiplier_bits),

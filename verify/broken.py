@@ -4,9 +4,9 @@ __all__ = ["BROKEN"]
 
 from typing import Any
 
-from amaranth import Module, Signal, Value, signed
+from amaranth import Module, Mux, Signal, Value, signed
 
-from tetrit.rtl import Requantizer, ShiftPE, ShiftPEArray, SZTDecoder, SZTEncoder
+from tetrit.rtl import Downsizer, Requantizer, ShiftPE, ShiftPEArray, SZTDecoder, SZTEncoder, Upsizer, WeightDecoder
 from tetrit.verify.suites.designs import Designs
 
 
@@ -28,6 +28,42 @@ class InclusiveEncoder(SZTEncoder):
         m = super().elaborate(platform)
         with m.If(self.value == self.threshold):
             m.d.comb += self.code.eq(0b01)
+        return m
+
+
+class UnsignedDecoder(WeightDecoder):
+    """The sign is lost."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Never negate."""
+        m = super().elaborate(platform)
+        m.d.comb += self.weight.negate.eq(0)
+        return m
+
+
+class EndlessUpsizer(Upsizer):
+    """The end of a tile is lost."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Never say `last`."""
+        m = super().elaborate(platform)
+        m.d.comb += self.o.payload.last.eq(0)
+        return m
+
+
+class RepeatingDownsizer(Downsizer):
+    """The first word of every vector comes twice."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Hand out the first word again in place of the second."""
+        m = super().elaborate(platform)
+        first, number = Signal(self.word_bits), Signal(range(self.words + 1))
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += number.eq(Mux(number == self.words - 1, 0, number + 1))
+            with m.If(number == 0):
+                m.d.sync += first.eq(self.o.payload.data)
+        with m.If(number == 1):
+            m.d.comb += self.o.payload.data.eq(first)
         return m
 
 
@@ -63,6 +99,9 @@ class UnskewedArray(ShiftPEArray):
 BROKEN = Designs(
     decoder=NegatingZeroDecoder,
     encoder=InclusiveEncoder,
+    weight_decoder=UnsignedDecoder,
+    upsizer=EndlessUpsizer,
+    downsizer=RepeatingDownsizer,
     pe=OnesComplementPE,
     requantizer=TruncatingRequantizer,
     array=UnskewedArray,

@@ -11,13 +11,16 @@ from pathlib import Path
 from tetrit import checks
 from tetrit.verify.bench import Outcome, Workbench
 from tetrit.verify.results import BenchResult, Level
-from tetrit.verify.suites import requantizer, shift_array, shift_pe, szt
+from tetrit.verify.suites import gearbox, requantizer, shift_array, shift_pe, szt, weights
 from tetrit.verify.suites.designs import DESIGNS, Designs
 from tetrit.verify.suites.job import Job
 
 SUITES: dict[str, Callable[[Designs, int, int | None], list[Job]]] = {
     "SZTDecoder": szt.decoder_jobs,
     "SZTEncoder": szt.encoder_jobs,
+    "WeightDecoder": weights.jobs,
+    "Upsizer": gearbox.upsizer_jobs,
+    "Downsizer": gearbox.downsizer_jobs,
     "ShiftPE": shift_pe.jobs,
     "Requantizer": requantizer.jobs,
     "ShiftPEArray": shift_array.jobs,

@@ -1,4 +1,4 @@
-"""The authority for how vectors become words on a stream: low word first, element 0 in the low bits, `last` on top."""
+"""Stream words as the benches carry them: little-endian bytes."""
 
 __all__ = ["pack_fields", "to_words"]
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from tetrit.sim.shift import words
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -54,16 +56,7 @@ def to_words(vectors: npt.ArrayLike, element_bits: int, word_bits: int, last: np
     >>> to_words([[1, -1]], 4, 8, [True]).tolist()
     [[241, 1]]
     """
-    array = np.asarray(vectors)
-    n_vectors, n_elements = array.shape
-    flat = _bits(array, element_bits).reshape(n_vectors, n_elements * element_bits)
-    n_words = -(-flat.shape[1] // word_bits)
-    words = np.zeros((n_vectors, n_words, word_bits + 1), dtype=np.uint8)
-    padded = np.zeros((n_vectors, n_words * word_bits), dtype=np.uint8)
-    padded[:, : flat.shape[1]] = flat
-    words[:, :, :word_bits] = padded.reshape(n_vectors, n_words, word_bits)
-    words[:, -1, word_bits] = np.asarray(last)
-    return np.packbits(words.reshape(n_vectors * n_words, word_bits + 1), axis=-1, bitorder="little")
+    return np.packbits(words.to_words(vectors, element_bits, word_bits, last), axis=-1, bitorder="little")
 
 
 def _bits(array: npt.NDArray[np.generic], bits: int) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from tetrit.hardware import ShiftArray
 from tetrit.sim.shift.cycles import Schedule
 from tetrit.sim.shift.streams import Streams
+from tetrit.sim.shift.words import to_words
 
 Bits = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -56,29 +57,12 @@ def port_trace(streams: Streams, schedule: Schedule, machine: ShiftArray) -> dic
         trace[f"{name}__payload"] = payload[np.maximum(latest, 0)] * (latest >= 0)[:, np.newaxis].astype(np.uint8)
         trace[f"{name}__valid"] = np.cumsum(changes)[:n_cycles, np.newaxis].astype(np.uint8)
 
-    weights = _words(
-        streams.weights, streams.weights_last, machine.weights.bits, machine.weight_words, machine.weight_word_bits
-    )
+    weights = to_words(streams.weights, machine.weights.bits, machine.weight_word_bits, streams.weights_last)
     ready = np.full(len(streams.weights), machine.weight_memory.latency_cycles)
     port("weights", weights, machine.weight_words, schedule.weights, ready)
-    act_bits = machine.activations.bits
-    acts = _words(streams.activations, streams.activations_last, act_bits, machine.act_words, machine.act_word_bits)
+    acts = to_words(streams.activations, machine.activations.bits, machine.act_word_bits, streams.activations_last)
     ready = np.full(len(streams.activations), machine.act_memory.latency_cycles)
     port("activations", acts, machine.act_words, schedule.activations, ready)
-    sums = _words(partials, streams.partials_last, machine.acc_bits, machine.acc_words, machine.acc_word_bits)
+    sums = to_words(partials, machine.acc_bits, machine.acc_word_bits, streams.partials_last)
     port("partials", sums, machine.acc_words, schedule.partials, acc_ready)
     return trace
-
-
-def _words(
-    vectors: npt.NDArray[np.integer], ends: npt.NDArray[np.bool_], bits: int, words: int, word_bits: int
-) -> Bits:
-    """Cut vectors into words: bits (n words, word_bits + 1), the last column being `last`."""
-    n_vectors, lanes = vectors.shape
-    unpacked = ((vectors.astype(np.int64)[:, :, np.newaxis] >> np.arange(bits)) & 1).astype(np.uint8)
-    padded = np.zeros((n_vectors, words * word_bits), dtype=np.uint8)
-    padded[:, : lanes * bits] = unpacked.reshape(n_vectors, -1)
-    payload = np.zeros((n_vectors, words, word_bits + 1), dtype=np.uint8)
-    payload[:, :, :word_bits] = padded.reshape(n_vectors, words, word_bits)
-    payload[:, -1, -1] = ends
-    return payload.reshape(-1, word_bits + 1)

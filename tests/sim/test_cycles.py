@@ -84,7 +84,7 @@ def test_a_wider_memory_is_never_slower(case, name):
 
 @given(cases())
 @settings(max_examples=200, deadline=None)
-def test_no_mapping_is_faster_than_the_best_one(case):
+def test_no_mapping_is_faster_than_the_best_one_by_more_than_a_fill_or_drain(case):
     machine, workload, _ = case
     workload = Workload(m=min(workload.m, 9), k=min(workload.k, 9), n=min(workload.n, 9))
     machine = machine.replace(acc_memory=machine.acc_memory.replace(size_bytes=8 * machine.acc_vector_bits))
@@ -97,7 +97,8 @@ def test_no_mapping_is_faster_than_the_best_one(case):
             if partial_sum_bytes(workload, mapping, machine) <= machine.acc_memory.size_bytes:
                 count = cycles.count(workload, mapping, machine)
                 fastest = count if fastest is None else min(fastest, count)
-    assert cycles.count(workload, best_mapping(workload, machine), machine) == fastest
+    end = machine.rows * max(machine.weight_words, machine.acc_words)
+    assert fastest <= cycles.count(workload, best_mapping(workload, machine), machine) <= fastest + end
 
 
 def test_accumulator_memory_limits_the_tile():

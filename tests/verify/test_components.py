@@ -6,14 +6,23 @@ import sys
 
 import pytest
 
-from tetrit import verify
+from tetrit import rtl, verify
 from tetrit.errors import UnknownNameError
 from tetrit.verify import campaign
 from tetrit.verify.bench import Workbench
 from tetrit.verify.broken import BROKEN
 from tetrit.verify.suites.designs import DESIGNS
 
-GATES = {"SZTDecoder": 1, "SZTEncoder": 2, "ShiftPE": 4, "Requantizer": 1, "ShiftPEArray": 2}
+GATES = {
+    "SZTDecoder": 1,
+    "SZTEncoder": 2,
+    "WeightDecoder": 4,
+    "Upsizer": 1,
+    "Downsizer": 1,
+    "ShiftPE": 4,
+    "Requantizer": 1,
+    "ShiftPEArray": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,9 @@ BROKEN_BENCHES = [
     for component, indices in (
         ("SZTDecoder", [0]),
         ("SZTEncoder", [0, 1]),
+        ("WeightDecoder", [0, 3]),
+        ("Upsizer", [0]),
+        ("Downsizer", [0]),
         ("ShiftPE", [0, 1]),
         ("Requantizer", [1]),
         ("ShiftPEArray", [0, 5]),
@@ -119,3 +131,7 @@ def test_importing_the_package_loads_no_tools():
 def test_a_name_that_the_package_lacks():
     with pytest.raises(AttributeError, match=r"\Amodule 'tetrit\.verify' has no attribute 'nothing'\Z"):
         verify.nothing  # noqa: B018
+
+
+def test_every_component_has_a_bench():
+    assert set(verify.components()) == set(rtl.components())

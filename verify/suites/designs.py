@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from tetrit.formats import RealFormat
 from tetrit.hardware.shift_array import Dataflow
-from tetrit.rtl import Requantizer, ShiftPE, ShiftPEArray, SZTDecoder, SZTEncoder, WeightDecoder
+from tetrit.rtl import Downsizer, Requantizer, ShiftPE, ShiftPEArray, SZTDecoder, SZTEncoder, Upsizer, WeightDecoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,9 @@ class Designs:
 
     decoder: Callable[..., Any] = SZTDecoder
     encoder: Callable[..., Any] = SZTEncoder
+    weight_decoder: Callable[..., Any] = WeightDecoder
+    upsizer: Callable[..., Any] = Upsizer
+    downsizer: Callable[..., Any] = Downsizer
     pe: Callable[..., Any] = ShiftPE
     requantizer: Callable[..., Any] = Requantizer
     array: Callable[..., Any] = ShiftPEArray
