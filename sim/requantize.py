@@ -61,7 +61,7 @@ def dyadic(
         )
     excess = np.maximum(shift - (acc_bits + multiplier_bits), 0)
     multiplier = np.floor(multiplier / 2.0**excess + 0.5)
-    return multiplier.astype(np.int64), np.asarray(shift - excess, dtype=np.int64)
+    return np.asarray(multiplier, dtype=np.int64), np.asarray(shift - excess, dtype=np.int64)
 
 
 def requantize(
