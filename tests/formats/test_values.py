@@ -126,9 +126,9 @@ def test_symmetric_integers():
     [
         (lambda: formats.get("posit8"), UnknownNameError, "unknown format 'posit8'; did you mean 'posit8_0'?"),
         (
-            lambda: formats.get("SZT2"),
+            lambda: formats.get("quire"),
             UnknownNameError,
-            "unknown format 'SZT2'; known: " + ", ".join(sorted(formats.names())),
+            "unknown format 'quire'; known: " + ", ".join(sorted(formats.names())),
         ),
         (lambda: formats.get(8), TypeError, "a format's name must be a string, got 8"),
         (
