@@ -2,7 +2,6 @@
 
 import builtins
 import json
-import time
 
 import jsonschema
 import pytest
@@ -18,9 +17,7 @@ def contents(folder):
 
 
 def test_write_leaves_json_page_figures_and_extra_files(sample, tmp_path):
-    started = time.process_time()
     paths = report.write(sample, tmp_path, {"verilog/array.v": "module array; endmodule\n", "raw.bin": b"\x00"})
-    assert time.process_time() - started < 5
     names = ["report.json", "report.html", *(f"{name}.png" for name in FIGURES), "verilog/array.v", "raw.bin"]
     assert paths == [tmp_path / name for name in names]
     assert sorted(contents(tmp_path)) == sorted(names)
