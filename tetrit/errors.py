@@ -42,7 +42,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     names = sorted(known)
     plain = {known.lower(): known for known in reversed(names)}
     wanted = name.lower()
-    starts = [text for text in sorted(plain) if len(wanted) > 1 and text.startswith(wanted)]
+    starts = [text for text in sorted(plain, key=len) if len(wanted) > 1 and text.startswith(wanted)]
     near = [plain[text] for text in starts or difflib.get_close_matches(wanted, plain, n=1, cutoff=0.5)]
     hint = f"did you mean '{near[0]}'?" if near else "known: " + ", ".join(names)
     return UnknownNameError(f"unknown {kind} '{name}'; {hint}")
