@@ -90,9 +90,10 @@ def main() -> None:
         return build("ShiftPEArray", machine)
 
     ours = synthesize(fresh())
-    inputs = stimulus(fresh())
+    component = fresh()
+    inputs = stimulus(component)
     simulate(ours.structure, inputs)
-    sizes = {"verilog_bytes": len(to_verilog(fresh(), "top")), "peer_verilog_bytes": len(peer_verilog(fresh()))}
+    sizes = {"verilog_bytes": len(to_verilog(component, "top")), "peer_verilog_bytes": len(peer_verilog(fresh()))}
     times = interleaved(
         {
             "verilog": lambda: to_verilog(fresh(), "top"),
