@@ -4,15 +4,25 @@
 """
 
 __all__ = [
+    "LOTION",
+    "LSQ",
+    "SRSTE",
     "STE",
     "SURROGATES",
     "SZT",
+    "BiPer",
     "ClippedSTE",
     "DenseShift",
+    "DoubleRounding",
     "Estimator",
+    "GaussWS",
     "PowerOfTwo",
     "Quantized",
+    "ReSTE",
+    "StatsQ",
+    "StochasticRounding",
     "Surrogate",
+    "TanhClip",
     "get",
     "identity",
     "names",
@@ -39,7 +49,30 @@ from tetrit.estimators.surrogates import (
 from tetrit.estimators.szt import SZT
 from tetrit.estimators.uniform import STE, ClippedSTE
 
-_CLASSES: dict[str, type[Estimator]] = {cls.name: cls for cls in (STE, ClippedSTE, SZT, PowerOfTwo, DenseShift)}
+# below, since these families build on the estimators above
+from tetrit.estimators.deterministic import SRSTE, BiPer, ReSTE, StatsQ, TanhClip  # isort: skip
+from tetrit.estimators.stochastic import LOTION, LSQ, DoubleRounding, GaussWS, StochasticRounding  # isort: skip
+
+_CLASSES: dict[str, type[Estimator]] = {
+    cls.name: cls
+    for cls in (
+        STE,
+        ClippedSTE,
+        SZT,
+        PowerOfTwo,
+        DenseShift,
+        ReSTE,
+        BiPer,
+        SRSTE,
+        TanhClip,
+        StatsQ,
+        StochasticRounding,
+        LOTION,
+        GaussWS,
+        DoubleRounding,
+        LSQ,
+    )
+}
 
 
 def names() -> tuple[str, ...]:
@@ -48,8 +81,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> from tetrit import estimators
-    >>> estimators.names()
-    ('denseshift', 'pot', 'ste', 'ste_clipped', 'szt')
+    >>> estimators.names()[-3:]
+    ('stochastic_rounding', 'szt', 'tanh_clip')
     """
     return tuple(sorted(_CLASSES))
 

@@ -13,6 +13,8 @@ __all__ = [
     "CHUNK",
     "LANES",
     "band_backward",
+    "chunk_at",
+    "divided",
     "magnitude_max",
     "magnitude_sum",
     "nested_backward",
@@ -20,7 +22,6 @@ __all__ = [
     "scaled",
     "szt_backward",
     "szt_codes",
-    "table_codes",
     "uniform_codes",
 ]
 
@@ -38,6 +39,14 @@ Codes: TypeAlias = NDArray[Any]
 
 CHUNK = 1 << 15
 LANES = 64
+
+
+@njit(cache=True, nogil=True)
+def chunk_at(item: int, n: int) -> tuple[int, int, int, int]:
+    """Return where chunk `item` of rows of `n` elements lies: row, number in the row, first element, end."""
+    chunks = (n + CHUNK - 1) // CHUNK
+    r, c = item // chunks, item % chunks
+    return r, c, c * CHUNK, min(n, (c + 1) * CHUNK)
 
 
 @njit(cache=True, nogil=True)
@@ -59,11 +68,8 @@ def _chunk_sum(x: Floats) -> float:
 @njit(cache=True, nogil=True)
 def magnitude_sum(x: Floats, parts: Doubles, first: int, last: int) -> None:
     """Write the sum of |x| of every chunk, in float64."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, c, i, j = chunk_at(item, x.shape[1])
         parts[r, c] = _chunk_sum(x[r, i:j])
 
 
@@ -91,11 +97,8 @@ def _chunk_max(x: Floats) -> float:
 @njit(cache=True, nogil=True)
 def magnitude_max(x: Floats, parts: Doubles, first: int, last: int) -> None:
     """Write the largest |x| of every chunk, or infinity where it holds a non-finite value."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, c, i, j = chunk_at(item, x.shape[1])
         parts[r, c] = _chunk_max(x[r, i:j])
 
 
@@ -130,11 +133,8 @@ def _szt_chunk(x: Floats, threshold: float, codes: Codes) -> tuple[float, np.int
 @njit(cache=True, nogil=True)
 def szt_codes(x: Floats, thresholds: Doubles, codes: Codes, sums: Doubles, kept: Counts, first: int, last: int) -> None:
     """Write the SZT code (b1 = sign bit, b0 = |x| > threshold), and sum and count of the kept |x| of every chunk."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, c, i, j = chunk_at(item, x.shape[1])
         sums[r, c], kept[r, c] = _szt_chunk(x[r, i:j], thresholds[r], codes[r, i:j])
 
 
@@ -165,22 +165,16 @@ def szt_backward(
     last: int,
 ) -> None:
     """Write the gradient: in the dead zone gain g - s (tilt |g| + drift) with s the sign of zero, then g, then 0."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         _szt_chunk_backward(x[r, i:j], grad[r, i:j], thresholds[r], clips[r], gain, tilt, drift, out[r, i:j])
 
 
 @njit(cache=True, nogil=True)
 def uniform_codes(x: Floats, scales: Doubles, largest: float, mask: int, codes: Codes, first: int, last: int) -> None:
     """Write the two's-complement code of x / scale, rounded to nearest even and held within +-largest."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
         for k in range(part.size):
             q = np.rint(np.float64(part[k]) / scale)
@@ -192,46 +186,28 @@ def uniform_codes(x: Floats, scales: Doubles, largest: float, mask: int, codes: 
 @njit(cache=True, nogil=True)
 def band_backward(x: Floats, grad: Floats, limits: Doubles, out: Floats, first: int, last: int) -> None:
     """Write grad where |x| <= the row's limit, and 0 elsewhere."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_grad, part_out, limit = x[r, i:j], grad[r, i:j], out[r, i:j], limits[r]
         for k in range(part.size):
             part_out[k] = part_grad[k] if abs(np.float64(part[k])) <= limit else 0.0
 
 
 @njit(cache=True, nogil=True)
-def table_codes(
-    x: Floats, scales: Doubles, borders: Doubles, table: Codes, codes: Codes, first: int, last: int
-) -> None:
-    """Write the table's code for x / scale: the one after as many places as there are borders below it.
-
-    `table` has the codes in the order of their values, and `borders` one border between each two neighbours.
-    """
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
+def divided(x: Floats, scales: Doubles, out: Doubles, first: int, last: int) -> None:
+    """Write x / scale."""
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
-        part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
+        r, _, i, j = chunk_at(item, x.shape[1])
+        part, part_out, scale = x[r, i:j], out[r, i:j], scales[r]
         for k in range(part.size):
-            value = np.float64(part[k]) / scale
-            place = 0
-            for b in range(borders.size):
-                place += value > borders[b]
-            part_codes[k] = table[place]
+            part_out[k] = np.float64(part[k]) / scale
 
 
 @njit(cache=True, nogil=True)
 def scaled(x: Floats, factor: float, out: Floats, first: int, last: int) -> None:
     """Write factor * x."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_out = x[r, i:j], out[r, i:j]
         for k in range(part.size):
             part_out[k] = factor * np.float64(part[k])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tetrit import checks
 from tetrit.errors import InvalidValueError
 
 _FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
@@ -37,13 +38,15 @@ def gradient(grad_out: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def checked_axis(axis: int | None) -> int | None:
-    """Return `axis` as an int or None; anything else raises TypeError."""
+    """Return `axis` as an int or None; anything else, booleans too, raises TypeError."""
     if axis is None:
         return None
     try:
-        return operator.index(axis)
+        if not isinstance(axis, bool):
+            return operator.index(axis)
     except TypeError:
-        raise TypeError(f"`axis` must be an integer or None, got {axis!r}") from None
+        pass
+    raise TypeError(f"`axis` must be an integer or None, got {axis!r}")
 
 
 def channel_axis(axis: int | None, ndim: int) -> int | None:
@@ -87,16 +90,17 @@ def gradient_out(
     axis: int | None,
     out: NDArray[Any] | None,
     kernel: Callable[[NDArray[Any], NDArray[Any]], None],
+    *,
+    w: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Run ``kernel(gradient rows, result rows)`` and return the result in the layout and dtype of `grad`, or in `out`.
 
+    `w` is the latent array where the kernel reads it: `out` may be `grad` or `w`, but not overlap them otherwise.
     float16 goes through float64, so that the kernel's result is rounded once.
     """
-    if out is not None and (out.shape != grad.shape or out.dtype != grad.dtype):
-        raise InvalidValueError(
-            f"`out` must have the shape and dtype of `grad_out`, {grad.shape} and {grad.dtype}, "
-            f"got {out.shape} and {out.dtype}"
-        )
+    if out is not None:
+        apart = {"grad_out": grad} if w is None else {"grad_out": grad, "w": w}
+        checks.output(out, grad.shape, grad.dtype, like="grad_out", apart=apart, may_be_same=True)
     rows = to_rows(grad.astype(np.float64) if grad.dtype == np.float16 else grad, axis)
     if axis is None and out is not None and out.flags.c_contiguous and out.dtype == rows.dtype:
         kernel(rows, out.reshape(rows.shape))

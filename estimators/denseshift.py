@@ -76,8 +76,8 @@ class DenseShift(Estimator):
     def __post_init__(self) -> None:
         checks.choice("format", self.format, _REFERENCES)
         object.__setattr__(self, "scale", checks.real("scale", self.scale, minimum=0.0, exclusive=True))
-        if not self.clip > 0:
-            raise InvalidValueError(f"`clip` must be above 0, got {self.clip:g}")
+        clip = checks.real("clip", self.clip, minimum=0.0, exclusive=True, infinite=True)
+        object.__setattr__(self, "clip", clip)
 
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise the references; codes are uint8 of the shape of one reference."""
@@ -90,6 +90,8 @@ class DenseShift(Estimator):
         """Return the gradient of every reference, of the shape of `w`; within a few roundings of its dtype."""
         x = self._references(w)
         g = gradient(grad_out, x.shape[1:])
+        if out is not None:
+            checks.output(out, x.shape, g.dtype, apart={"grad_out": g, "w": x}, may_be_same=True)
         result = np.empty(x.shape, np.float64 if g.dtype == np.float16 else g.dtype)
         _kernels.nested_backward(
             x.reshape(len(x), -1),
@@ -101,10 +103,6 @@ class DenseShift(Estimator):
         with np.errstate(over="ignore"):
             if out is None:
                 return result.astype(g.dtype, copy=False)
-            if out.shape != x.shape or out.dtype != g.dtype:
-                raise InvalidValueError(
-                    f"`out` must have the shape {x.shape} and dtype {g.dtype}, got {out.shape} and {out.dtype}"
-                )
             np.copyto(out, result, casting="same_kind")
         return out
 

@@ -3,7 +3,6 @@
 __all__ = ["PowerOfTwo"]
 
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,28 +18,13 @@ from tetrit.estimators.base import Estimator, Quantized
 _FORMATS = ("pot2", "pot3", "pot3z", "pot4", "pot4z")
 
 
-@cache
-def nearest_table(name: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Return the codes of a format by rising value, and the largest number of float64 that goes below each next value.
-
-    That number is the midpoint of two neighbours where a tie goes to the lower one, and the one just below the midpoint
-    where the tie goes up, to the even code.
-    """
-    fmt = formats.get(name)
-    codes = np.flatnonzero(np.isfinite(fmt.values))
-    _, first = np.unique(fmt.values[codes], return_index=True)
-    codes = codes[first]
-    values = fmt.values[codes]
-    midpoints = (values[:-1] + values[1:]) / 2
-    return np.where(codes[1:] % 2 == 0, np.nextafter(midpoints, -np.inf), midpoints), codes.astype(np.uint8)
-
-
 @dataclass(frozen=True, kw_only=True)
 class PowerOfTwo(Estimator):
     """Signed powers of two (with zero in ``pot3z`` and ``pot4z``): a multiplication becomes a shift.
 
-    Codes: the format's value nearest to w / scale, ties to the even code, with scale = max |w| / (the format's
-    largest value), so that nothing saturates. The forward pass of training is the blend
+    Codes: those that the format's `encode` gives for w / scale in float64 (the nearest value, ties to the even code; in
+    formats without a zero the sign of a zero decides), with scale = max |w| / (the format's largest value), so that
+    nothing saturates. The forward pass of training is the blend
     ``lam * Q(w) + (1 - lam) * w``, whose gradient is real, not approximated: ``(1 - lam) * grad_out``.
     At lam = 1 the forward pass is the staircase and the gradient is 0; `at` raises the blend linearly from 0 to `lam`.
 
@@ -58,7 +42,8 @@ class PowerOfTwo(Estimator):
     TypeError
         If an array is not float16, float32 or float64.
     InvalidValueError
-        If `w` has a NaN or an infinity (the message names its index), or if `grad_out` has another shape than `w`.
+        If a call or `forward` is given a NaN or an infinity in `w` (the message names its index), or if `grad_out` has
+        another shape than `w`. `backward` reads the shape of `w` only, never its values.
 
     Notes
     -----
@@ -102,13 +87,13 @@ class PowerOfTwo(Estimator):
         largest = largest_magnitudes(rows)
         if not np.isfinite(largest).all():
             checks.finite("w", x)
-        scales = largest / formats.get(self.format).max_value
+        fmt = formats.get(self.format)
+        scales = largest / fmt.max_value
         scales[scales == 0] = 1.0
-        borders, table = nearest_table(self.format)
-        codes = np.empty(rows.shape, np.uint8)
-        run(_kernels.table_codes, rows, scales, borders, table, codes)
+        units = np.empty(rows.shape)
+        run(_kernels.divided, rows, scales, units)
         return Quantized(
-            codes=from_rows(codes, x.shape, self.axis),
+            codes=from_rows(fmt.encode(units), x.shape, self.axis),
             scale=scale_array(scales, x.shape, self.axis),
             format=self.format,
         )

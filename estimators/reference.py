@@ -18,6 +18,7 @@ __all__ = [
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,10 @@ def ste_clipped_backward(w: NDArray[Any], grad_out: NDArray[Any], *, limit: floa
 def nearest_forward(
     w: NDArray[Any], *, values: Sequence[float], axis: int | None = None
 ) -> tuple[NDArray[np.int64], Scales]:
-    """Codes and scales of `PowerOfTwo`: the nearest of `values` (by code, NaN skipped), ties to the even code."""
+    """Codes and scales of `PowerOfTwo`: the nearest of `values` (by code, NaN skipped), ties to the even code.
+
+    A zero between two values of the same size gets the value of its own sign.
+    """
     codes = np.zeros(w.shape, np.int64)
     scales: Scales = {}
     finite = [code for code, value in enumerate(values) if not math.isnan(value)]
@@ -148,8 +152,12 @@ def nearest_forward(
             ratio = float(w[index]) / scale
             best = finite[0]
             for code in finite[1:]:
-                here, there = abs(values[code] - ratio), abs(values[best] - ratio)
-                if here < there or (here == there and code % 2 == 0 and best % 2 == 1):
+                here, there = (abs(Fraction(values[c]) - Fraction(ratio)) for c in (code, best))
+                if here == there > 0 and ratio == 0.0:
+                    better = _is_negative(values[code]) == _is_negative(ratio) != _is_negative(values[best])
+                else:
+                    better = here < there or (here == there and code % 2 == 0 and best % 2 == 1)
+                if better:
                     best = code
             codes[index] = best
         scales[channel] = scale

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tetrit import checks
-from tetrit.errors import InvalidValueError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +56,8 @@ class Surrogate:
         object.__setattr__(self, "gain", checks.real("gain", self.gain))
         object.__setattr__(self, "tilt", checks.real("tilt", self.tilt, minimum=0.0))
         object.__setattr__(self, "drift", checks.real("drift", self.drift, minimum=0.0))
-        if isinstance(self.clip, bool | str) or not isinstance(self.clip, int | float):
-            raise TypeError(f"`clip` must be a number, got {self.clip!r}")
-        if not self.clip > 0:
-            raise InvalidValueError(f"`clip` must be above 0, got {self.clip:g}")
-        object.__setattr__(self, "clip", float(self.clip))
+        clip = checks.real("clip", self.clip, minimum=0.0, exclusive=True, infinite=True)
+        object.__setattr__(self, "clip", clip)
 
 
 def identity(*, clip: float = math.inf) -> Surrogate:

@@ -126,6 +126,7 @@ class SZT(Estimator):
             lambda grad, into: run(
                 _kernels.szt_backward, rows, grad, thresholds, clips, rule.gain, rule.tilt, rule.drift, into
             ),
+            w=x,
         )
 
     def _thresholds(self, x: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

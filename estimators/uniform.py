@@ -78,7 +78,8 @@ class STE(_Uniform):
     TypeError
         If an array is not float16, float32 or float64.
     InvalidValueError
-        If `w` has a NaN or an infinity (the message names its index), or if `grad_out` has another shape than `w`.
+        If a call is given a NaN or an infinity in `w` (the message names its index), or if `grad_out` has another shape
+        than `w`. `backward` reads the shape of `w` only, never its values.
 
     Notes
     -----
@@ -125,7 +126,7 @@ class ClippedSTE(_Uniform):
     Raises
     ------
     TypeError, InvalidValueError
-        As in `STE`.
+        As in `STE`; `backward` reads `w` and refuses a NaN or an infinity too.
 
     Notes
     -----
@@ -152,4 +153,6 @@ class ClippedSTE(_Uniform):
         g = gradient(grad_out, x.shape)
         rows = to_rows(x, self.axis)
         limits = self._limits(x, rows)
-        return gradient_out(g, self.axis, out, lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into))
+        return gradient_out(
+            g, self.axis, out, lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into), w=x
+        )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tetrit.checks import integer
+from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.parallel import SMALL, run_blocks
 
@@ -39,7 +39,7 @@ class Format(ABC):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"`name` must be a string, got {self.name!r}")
-        object.__setattr__(self, "bits", integer("bits", self.bits, minimum=1, maximum=16))
+        object.__setattr__(self, "bits", checks.integer("bits", self.bits, minimum=1, maximum=16))
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -123,10 +123,12 @@ class Format(ABC):
         codes : array_like of int
             Codes of any shape and integer type, each below ``2**bits``.
         dtype : dtype, optional
-            float64 (default; complex128 for `fairy2`), or any other float type, to whose nearest number values are
-            rounded: float32 is exact for every format except `post4` and codebooks.
+            float64 (default), or any other float type, to whose nearest number values are rounded (infinity beyond its
+            range): float32 is exact for every format except `post4` and codebooks. For `fairy2` complex128 (default)
+            or another complex type; formats of real numbers have no complex values.
         out : array, optional
-            Where to write the values: C-contiguous, with the shape of `codes`; its type is then the `dtype`.
+            Where to write the values: C-contiguous, with the shape of `codes`, apart from them in memory; its type is
+            then the `dtype`, and the same types are possible.
 
         Returns
         -------
@@ -135,19 +137,21 @@ class Format(ABC):
         Raises
         ------
         TypeError
-            If the codes are no integers.
+            If the codes are no integers, if values of the format cannot have the type, or if `out` is no array.
         InvalidValueError
-            If a code is negative or not below ``2**bits``.
+            If a code is negative or not below ``2**bits``, or if `out` is not fit to be written to.
         """
         given = np.asarray(codes)
         if given.dtype.kind not in "iu" and given.size:
             raise TypeError(f"`codes` must be integers, got {given.dtype}")
-        if dtype is None:
-            dtype = self.values.dtype if out is None else out.dtype
-        elif not np.can_cast(self.values.dtype, dtype, "same_kind"):
-            raise TypeError(f"`dtype` must be a {self.values.dtype} or a float type like it, got {np.dtype(dtype)}")
-        table = self.values.astype(dtype, copy=False)
-        values = output_array(out, given.shape, table.dtype)
+        wanted = self.values.dtype
+        if dtype is not None:
+            wanted = self._value_dtype("dtype", dtype)
+        elif isinstance(out, np.ndarray):
+            wanted = self._value_dtype("out.dtype", out.dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            table = self.values.astype(wanted, copy=False)
+        values = output_array(out, given.shape, table.dtype, codes=given)
         if given.dtype not in (np.uint8, np.uint16) or given.size <= SMALL:
             if given.size and (given.min() < 0 or given.max() >= 1 << self.bits):
                 raise self._range_error(given)
@@ -158,6 +162,14 @@ class Format(ABC):
             word = _WORDS[table.itemsize]
             self._decode_compiled(given, table.view(word), values.reshape(-1).view(word))
         return values
+
+    def _value_dtype(self, name: str, dtype: DTypeLike) -> np.dtype[Any]:
+        """Return the type that `decode` was asked for, if it is a float type (complex for complex values)."""
+        wanted, own = np.dtype(dtype), self.values.dtype
+        widest = np.clongdouble if own.kind == "c" else np.longdouble
+        if not (np.can_cast(own, wanted, "same_kind") and np.can_cast(wanted, widest, "safe")):
+            raise TypeError(f"`{name}` must be a {own} or a float type like it, got {wanted}")
+        return wanted
 
     def _decode_compiled(self, codes: NDArray[np.unsignedinteger], table: NDArray[Any], values: NDArray[Any]) -> None:
         from tetrit.formats import _kernels
@@ -188,13 +200,11 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def output_array(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a new array, or `out` if it is fit to be written to."""
+def output_array(
+    out: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any], **read: NDArray[Any]
+) -> NDArray[Any]:
+    """Return a new array, or `out` if it is fit to be written to while the arrays `read`, given by name, are read."""
     if out is None:
         return np.empty(shape, dtype=dtype)
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"`out` must be a numpy array, got {type(out).__name__}")
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
-        wanted = f"a writeable C-contiguous {dtype} array of shape {shape}"
-        raise InvalidValueError(f"`out` must be {wanted}, got {out.dtype} of shape {out.shape}")
+    checks.output(out, shape, dtype, contiguous=True, apart=read)
     return out

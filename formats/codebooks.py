@@ -19,16 +19,31 @@ from tetrit.formats.real import RealFormat
 class Codebook(RealFormat):
     """A table of up to 256 values, code i standing for ``levels[i]``; rounds to the nearest, ties to the even code.
 
-    Codes past the last level are reserved (NaN). Of equal levels, `encode` gives the one with the lowest code. Make
-    one with `tetrit.formats.codebook`.
+    Codes past the last level are reserved (NaN). Of equal levels, `encode` gives the one with the lowest code.
+    `tetrit.formats.codebook` makes one with as many bits as the values need.
 
     Parameters
     ----------
     levels : tuple of float
-        The values, in any order; as many as a code can tell apart, or fewer.
+        2 to 256 finite values, in any order; as many as a code can tell apart, or fewer. -0.0 becomes 0.0.
+
+    Raises
+    ------
+    TypeError
+        If the levels are no real numbers.
+    InvalidValueError
+        If they are not one-dimensional, not finite, or too many or too few.
     """
 
     levels: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "levels", _levels("levels", self.levels))
+        if len(self.levels) > 1 << self.bits:
+            raise InvalidValueError(
+                f"`levels` of {self.bits} bits must be at most {1 << self.bits}, got {len(self.levels)}"
+            )
 
     def _make_values(self) -> NDArray[Any]:
         values = np.full(1 << self.bits, np.nan)
@@ -57,8 +72,10 @@ def codebook(values: ArrayLike | Sequence[float], *, name: str = "codebook") -> 
 
     Raises
     ------
+    TypeError
+        If the values are no real numbers.
     InvalidValueError
-        If the values are not one-dimensional, not finite, or too many or too few.
+        If they are not one-dimensional, not finite, or too many or too few.
 
     Examples
     --------
@@ -67,9 +84,22 @@ def codebook(values: ArrayLike | Sequence[float], *, name: str = "codebook") -> 
     >>> book.encode([0.6, 0.7, -9.0]).tolist()
     [2, 3, 0]
     """
-    levels = np.asarray(values, dtype=np.float64)
-    if levels.ndim != 1 or not 2 <= levels.size <= 256:
-        raise InvalidValueError(f"`values` must be 2 to 256 numbers in one dimension, got shape {levels.shape}")
-    finite("values", levels)
+    levels = _levels("values", values)
+    return Codebook(name=name, bits=(len(levels) - 1).bit_length(), levels=levels)
+
+
+def _levels(argument: str, values: ArrayLike) -> tuple[float, ...]:
+    """Return the values of a codebook as floats, if they can be that."""
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise TypeError(f"`{argument}` must hold real numbers, got nested lists of different lengths") from None
+    if not np.can_cast(given.dtype, np.longdouble, "safe"):
+        raise TypeError(f"`{argument}` must hold real numbers, got {given.dtype}")
+    if given.ndim != 1 or not 2 <= given.size <= 256:
+        raise InvalidValueError(f"`{argument}` must be 2 to 256 numbers in one dimension, got shape {given.shape}")
+    with np.errstate(over="ignore", under="ignore"):
+        levels = given.astype(np.float64)
+    finite(argument, levels)
     # + 0.0 turns -0.0 into 0.0: a codebook has one zero
-    return Codebook(name=name, bits=(levels.size - 1).bit_length(), levels=tuple((levels + 0.0).tolist()))
+    return tuple((levels + 0.0).tolist())

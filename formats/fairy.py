@@ -83,7 +83,7 @@ class Fairy(Format):
         x : array_like
             Complex or real numbers of any shape.
         out : uint8 array, optional
-            Where to write the codes: C-contiguous, with the shape of `x`.
+            Where to write the codes: C-contiguous, with the shape of `x`, apart from it in memory.
 
         Returns
         -------
@@ -92,14 +92,14 @@ class Fairy(Format):
         Raises
         ------
         TypeError
-            If `x` holds no numbers.
+            If `x` holds no numbers, or if `out` is no array.
         InvalidValueError
-            If `x` holds NaN in either part.
+            If `x` holds NaN in either part, or if `out` is not fit to be written to.
         """
         numbers = np.asarray(x)
         if not np.can_cast(numbers.dtype, np.clongdouble, "safe"):
             raise TypeError(f"`x` must hold complex or real numbers, got {numbers.dtype}")
-        codes = output_array(out, numbers.shape, np.dtype(np.uint8))
+        codes = output_array(out, numbers.shape, np.dtype(np.uint8), x=numbers)
         real, imaginary = np.real(numbers).reshape(-1), np.imag(numbers).reshape(-1)
         flat_codes = codes.reshape(-1)
 

@@ -92,7 +92,7 @@ class RealFormat(Format):
         x : array_like
             Real numbers of any shape: any float type (bfloat16 and the like of `ml_dtypes` too), integers or booleans.
         out : array of `code_dtype`, optional
-            Where to write the codes: C-contiguous, with the shape of `x`.
+            Where to write the codes: C-contiguous, with the shape of `x`, apart from it in memory.
 
         Returns
         -------
@@ -101,13 +101,13 @@ class RealFormat(Format):
         Raises
         ------
         TypeError
-            If `x` is not real.
+            If `x` is not real, or if `out` is no array.
         InvalidValueError
-            If `x` holds NaN and the format has no code for it.
+            If `x` holds NaN and the format has no code for it, or if `out` is not fit to be written to.
         """
         numbers = np.asarray(x)
         source = _as_floats(numbers)
-        codes = output_array(out, numbers.shape, np.dtype(self.code_dtype))
+        codes = output_array(out, numbers.shape, np.dtype(self.code_dtype), x=numbers)
         flat, flat_codes = source.reshape(-1), codes.reshape(-1)
         if flat.size <= SMALL:
             if not self.has_nan and np.isnan(flat).any():

@@ -27,8 +27,11 @@ def accumulator_bits(a: Format | str, b: Format | str, n_terms: int) -> int:
 
     Raises
     ------
+    TypeError
+        If `a` or `b` is neither a format nor a name, or `n_terms` is no integer.
     InvalidValueError
-        If `n_terms` is not positive, or a format has no exact integers behind its values (`post4`).
+        If there is no format of that name, `n_terms` is not positive, or a format has no exact integers behind its
+        values (`post4`).
 
     Examples
     --------
@@ -37,8 +40,16 @@ def accumulator_bits(a: Format | str, b: Format | str, n_terms: int) -> int:
     17
     """
     n_terms = integer("n_terms", n_terms)
-    ends = [(get(f) if isinstance(f, str) else f).integer_range for f in (a, b)]
+    ends = [_format(argument, f).integer_range for argument, f in (("a", a), ("b", b))]
     products = [x * y for x in ends[0] for y in ends[1]]
     low, high = min(0, n_terms * min(products)), max(0, n_terms * max(products))
     # -2**(w - 1) <= low and high < 2**(w - 1)
     return max((-low - 1).bit_length() if low else 0, high.bit_length()) + 1
+
+
+def _format(argument: str, given: Format | str) -> Format:
+    if isinstance(given, str):
+        return get(given)
+    if not isinstance(given, Format):
+        raise TypeError(f"`{argument}` must be a format or the name of one, got {given!r}")
+    return given

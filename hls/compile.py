@@ -50,6 +50,12 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: ShiftArray, *, b
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         _check(layer, following, machine)
         unit = layer.in_scale * layer.weight_scale * 2.0**machine.weights.lsb_exponent
+        bias = np.rint(layer.bias / unit)
+        if np.abs(bias).max() >= 2.0 ** (machine.acc_bits - 1):
+            raise InvalidValueError(
+                f"layer '{layer.name}': the largest bias is {np.abs(bias).max():.3g} accumulator units, too many for "
+                f"`acc_bits` = {machine.acc_bits}"
+            )
         multiplier, shift = dyadic(
             unit / layer.out_scale, multiplier_bits=machine.multiplier_bits, acc_bits=machine.acc_bits
         )
@@ -58,7 +64,7 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: ShiftArray, *, b
             CompiledLayer(
                 name=layer.name,
                 weight=layer.weight,
-                bias=np.rint(layer.bias / unit).astype(np.int64),
+                bias=bias.astype(np.int64),
                 multiplier=multiplier,
                 shift=shift,
                 relu=layer.relu,

@@ -1,6 +1,6 @@
 """Reports of a run: canonical JSON with a schema, a page that opens offline, figures, and the table on the terminal."""
 
-__all__ = ["check_directory", "schema", "summary", "to_json", "write", "write_files"]
+__all__ = ["check_directory", "require", "schema", "summary", "to_json", "write", "write_files"]
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,14 @@ from tetrit.errors import InvalidValueError, ToolError
 from tetrit.report.canonical import check, plain, schema, to_json
 from tetrit.report.files import check_directory, write_files
 from tetrit.report.table import summary
+
+
+def require() -> None:
+    """Raise ToolError if what pages and figures are made with is not installed."""
+    try:
+        from tetrit.report import html, plots  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ToolError(f"a report needs {error.name}, which is not installed: pip install 'tetrit[run]'") from None
 
 
 def write(
@@ -45,10 +53,9 @@ def write(
     """
     check(report)
     data: dict[str, Any] = plain(report)
-    try:
-        from tetrit.report import html, plots
-    except ModuleNotFoundError as error:
-        raise ToolError(f"a report needs {error.name}, which is not installed: pip install 'tetrit[run]'") from None
+    require()
+    from tetrit.report import html, plots
+
     for name in extra_files:
         if name in ("report.json", "report.html", *(f"{figure}.png" for figure in plots.NAMES)):
             raise InvalidValueError(f"`extra_files` must not hold '{name}', which is the report's own")

@@ -110,6 +110,12 @@ def check(report: Mapping[str, Any]) -> None:
     missing = [key for key in rules["required"] if key not in report]
     if missing:
         raise InvalidValueError(f"`report` lacks {', '.join(f'`{key}`' for key in missing)}")
+    if not report["layers"]:
+        raise InvalidValueError("`report.layers` must have at least one layer")
+    for key, needed in rules["dependentRequired"].items():
+        lacking = [name for name in needed if key in report and name not in report]
+        if lacking:
+            raise InvalidValueError(f"`report` has `{key}` but lacks `{lacking[0]}`")
     for key in report:
         if key not in rules["properties"]:
             raise unknown_name("block of the report", key, rules["properties"])

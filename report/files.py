@@ -85,6 +85,8 @@ def write_files(out_dir: Path | str, files: Mapping[str, str | bytes]) -> list[P
             _make_directories(current.parent, made)
             if current.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if current.exists() and not current.is_file():
+                raise FileExistsError(errno.EEXIST, "it exists and is no regular file")
             if os.path.lexists(current):
                 saved[current] = current.with_name(_temporary_name())
                 shutil.copy2(current, saved[current], follow_symlinks=False)

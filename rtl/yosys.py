@@ -1,6 +1,6 @@
 """The authority for running Yosys: a script in a process of its own, its log captured, a failure told in one line."""
 
-__all__ = ["run"]
+__all__ = ["require", "run"]
 
 import os
 import subprocess
@@ -14,6 +14,12 @@ from tetrit.errors import ToolError
 
 SCRIPT_NAME = "script.ys"
 _RUNNER = f"from pyosys import libyosys as ys; ys.run_pass('script {SCRIPT_NAME}', ys.Design())"
+
+
+def require() -> None:
+    """Raise ToolError if the ``pyosys`` wheel is missing."""
+    if find_spec("pyosys") is None:
+        raise ToolError("Yosys is missing: install the extra 'tetrit[rtl]', which brings the 'pyosys' wheel")
 
 
 def run(script: str, files: Mapping[str, str] | None = None, outputs: tuple[str, ...] = ()) -> dict[str, str]:
@@ -46,8 +52,7 @@ def run(script: str, files: Mapping[str, str] | None = None, outputs: tuple[str,
     >>> run("read_rtlil in.il\nwrite_rtlil out.il", design, ("out.il",))["out.il"].count("module")
     1
     """
-    if find_spec("pyosys") is None:
-        raise ToolError("Yosys is missing: install the extra 'tetrit[rtl]', which brings the 'pyosys' wheel")
+    require()
     with tempfile.TemporaryDirectory(prefix="tetrit-yosys-") as folder:
         directory = Path(folder)
         for name, text in (files or {}).items():

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tetrit import checks
+from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import ShiftArray
 
@@ -113,6 +113,8 @@ class QuantizedLinear:
                     f"`{field}` of layer '{self.name}' must have shape ({self.weight.shape[1]},), got {array.shape}"
                 )
             checks.finite(f"{field}` of layer `{self.name}", array)
+        if (self.weight >= 2 ** formats.get(self.weight_format).bits).any():
+            raise InvalidValueError(f"`weight` of layer '{self.name}' has codes beyond those of {self.weight_format}")
         if not (self.weight_scale > 0).all():
             raise InvalidValueError(f"`weight_scale` of layer '{self.name}' must be positive")
         for field in ("in_scale", "out_scale"):

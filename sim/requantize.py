@@ -77,7 +77,7 @@ def requantize(
     Parameters
     ----------
     acc : ndarray of int64, shape (..., n)
-        Accumulators; ``|acc| * multiplier`` must stay below 2**62.
+        Accumulators; exact for products of any size.
     multiplier, shift : array_like of int64
         Broadcast against `acc`; `shift` at least 1.
     out_format : str
@@ -93,17 +93,23 @@ def requantize(
     Raises
     ------
     InvalidValueError
-        A shift below 1, or a product that could overflow 62 bits.
+        A shift below 1, a negative multiplier.
+    UnknownNameError
+        `out_format` is no signed integer format.
     """
     multiplier = np.asarray(multiplier, dtype=np.int64)
     shift = np.asarray(shift, dtype=np.int64)
     if (shift < 1).any():
         raise InvalidValueError(f"`shift` must be at least 1, got {int(shift.min())}")
-    if acc.size and int(np.abs(acc).max()) * int(multiplier.max()) >= 2**62:
-        raise InvalidValueError("`acc` times `multiplier` must stay below 2**62")
+    if (multiplier < 0).any():
+        raise InvalidValueError(f"`multiplier` must not be negative, got {int(multiplier.min())}")
+    checks.choice("out_format", out_format, [f"int{n}" for n in range(2, 17)])
     bits = formats.get(out_format).bits
+    if acc.size and max(-int(acc.min()), int(acc.max())) * int(multiplier.max()) >= 2**62:
+        acc = acc.astype(object)  # products beyond int64: Python's integers, slow and exact
     low = np.where(np.asarray(relu, dtype=np.bool_), 0, -(2 ** (bits - 1)))
     # floor((p + 2^(s-1)) / 2^s) = floor((floor(p / 2^(s-1)) + 1) / 2), which cannot overflow for large shifts
-    rounded = (((acc * multiplier) >> np.minimum(shift - 1, 63)) + 1) >> 1
+    limit = 63 if acc.dtype != object else 2**16
+    rounded = (((acc * multiplier) >> np.minimum(shift - 1, limit)) + 1) >> 1
     clipped: npt.NDArray[np.int64] = np.clip(rounded, low, 2 ** (bits - 1) - 1).astype(np.int64)
     return clipped

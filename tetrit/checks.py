@@ -1,6 +1,6 @@
 """Checks of arguments that every room shares; an error names the argument, what is wrong, what would be right."""
 
-__all__ = ["choice", "finite", "integer", "keys", "parse_toml", "read_toml", "real"]
+__all__ = ["choice", "finite", "integer", "keys", "output", "parse_toml", "read_toml", "real"]
 
 import math
 import operator
@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tetrit.errors import InvalidValueError, unknown_name
+
+_OVERLAP_WORK = 10_000
+"""Effort (numpy's unit) to tell interleaved arrays from overlapping ones; beyond it they count as overlapping."""
 
 
 def integer(name: str, value: Any, *, minimum: int = 1, maximum: int | None = None) -> int:
@@ -29,17 +32,19 @@ def integer(name: str, value: Any, *, minimum: int = 1, maximum: int | None = No
     return number
 
 
-def real(name: str, value: Any, *, minimum: float = -math.inf, exclusive: bool = False) -> float:
-    """Return `value` as a finite float, at least (or, if `exclusive`, above) `minimum`."""
-    if isinstance(value, bool | str):
+def real(
+    name: str, value: Any, *, minimum: float = -math.inf, exclusive: bool = False, infinite: bool = False
+) -> float:
+    """Return `value` as a float at least (or, if `exclusive`, above) `minimum`; NaN never, infinities if `infinite`."""
+    if isinstance(value, bool | str | bytes):
         raise TypeError(f"`{name}` must be a number, got {value!r}")
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"`{name}` must be a number, got {value!r}") from None
-    if not math.isfinite(number):
+    if not (infinite or math.isfinite(number)):
         raise InvalidValueError(f"`{name}` must be finite, got {number}")
-    if number < minimum or (exclusive and number == minimum):
+    if not (number > minimum if exclusive else number >= minimum):
         raise InvalidValueError(f"`{name}` must be {'above' if exclusive else 'at least'} {minimum:g}, got {number:g}")
     return number
 
@@ -62,6 +67,63 @@ def finite(name: str, array: Any) -> None:
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise InvalidValueError(f"`{name}` must be finite, got {np.asarray(array)[where]} at index {where}")
+
+
+def output(
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: Any,
+    *,
+    like: str | None = None,
+    contiguous: bool = False,
+    apart: Mapping[str, Any],
+    may_be_same: bool = False,
+) -> None:
+    """Raise an error unless results of `shape` and `dtype` can be written to `out`.
+
+    Parameters
+    ----------
+    out : Any
+        What the caller of a public function gave.
+    shape, dtype
+        What `out` must have.
+    like : str, optional
+        Name of the argument that shape and dtype come from, for the error.
+    contiguous : bool
+        Whether `out` must be C-contiguous.
+    apart : mapping of name to array
+        Arrays that are read while `out` is written: they must not overlap it.
+    may_be_same : bool
+        Whether `out` may nevertheless be one of them: the same elements at the same places.
+
+    Raises
+    ------
+    TypeError
+        If `out` is no numpy array.
+    InvalidValueError
+        If it has another shape or dtype, is read-only or not contiguous, or overlaps.
+    """
+    import numpy as np
+
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"`out` must be a numpy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        wanted = f"the shape and dtype of `{like}`, {shape} and {dtype}" if like else f"shape {shape} and dtype {dtype}"
+        raise InvalidValueError(f"`out` must have {wanted}, got {out.shape} and {out.dtype}")
+    if not out.flags.writeable:
+        raise InvalidValueError("`out` must be writeable, got a read-only array")
+    if contiguous and not out.flags.c_contiguous:
+        raise InvalidValueError(f"`out` must be C-contiguous, got strides of {out.strides} bytes")
+    for name, array in apart.items():  # numpy's stubs know the named efforts only
+        same = may_be_same and _layout(out) == _layout(array)
+        if not same and np.may_share_memory(out, array, max_work=_OVERLAP_WORK):  # type: ignore[arg-type]
+            unless = ", unless it is the same array" if may_be_same else ""
+            raise InvalidValueError(f"`out` must not overlap `{name}` in memory{unless}")
+
+
+def _layout(array: Any) -> tuple[Any, ...]:
+    strides = [stride for stride, n in zip(array.strides, array.shape, strict=True) if n > 1]
+    return array.shape, strides, array.dtype, array.__array_interface__["data"][0]
 
 
 def keys(where: str, table: Any, known: Iterable[str]) -> dict[str, Any]:

@@ -89,4 +89,6 @@ def load(*, held_out: float = 0.25, split_seed: int = 0) -> Dataset:
         total = round(share * np.count_nonzero(y <= digit))
         held[members[: total - done]] = True
         done = total
+    if held.all() or not held.any():
+        raise InvalidValueError(f"`held_out` of {share:g} leaves no {'training' if held.all() else 'held-out'} images")
     return Dataset(train_x=x[~held], train_y=y[~held], test_x=x[held], test_y=y[held])

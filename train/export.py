@@ -50,6 +50,11 @@ def export(trained: Trained, data: Dataset) -> list[QuantizedLinear]:
         if layer.estimator is None:
             raise InvalidValueError("`trained` must be a quantised network, got a float one")
         q = layer.estimator(layer.latent)
+        if q.scale.ndim and q.scale.size != layer.bias.size:
+            raise InvalidValueError(
+                f"weights of layer 'fc{place}' must have one scale, or one for each output (`axis` None or 1), "
+                f"got scales of shape {q.scale.shape}"
+            )
         last = layer.limit is None
         if layer.limit is None:
             out_scale = max(float(np.abs(logits).max()), 1e-6) * _LOGIT_HEADROOM / formats.get("int16").max_value

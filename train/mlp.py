@@ -277,7 +277,7 @@ def _train(
     rules = [layer.estimator for layer in network.layers]
     optimiser = _Adam(network, config)
     history = []
-    with _bar(epochs, label, progress) as bar:
+    with _bar(epochs, label, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(epochs):
             order = rng.permutation(n)
             loss_sum = 0.0
@@ -293,6 +293,8 @@ def _train(
                         layer.estimator = None if rule is None else rule.at(done)
                 logits = network.forward(x, record=True)
                 loss, grad = cross_entropy(logits, target)
+                if not np.isfinite(loss):
+                    raise InvalidValueError(f"training diverged ({label}, epoch {epoch + 1}); lower the rate")
                 loss_sum += loss * len(picked)
                 if teacher is not None:
                     _track_limits(network)

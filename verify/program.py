@@ -68,6 +68,7 @@ def run_program(
             ],
             payload_bits(machine),
             latency=read_latency(machine),
+            depth=machine.rows + machine.cols,
             seed=0,
         ),
         gates=False,

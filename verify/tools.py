@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 from tetrit.errors import ToolError
@@ -83,6 +84,8 @@ def find(environment: Mapping[str, str] | None = None) -> Toolchain:
     >>> find().verilator_version >= "5.36"
     True
     """
+    if find_spec("cocotb_tools") is None:
+        raise ToolError("cocotb is missing: install the extra 'tetrit[rtl]', which brings it")
     variables = os.environ if environment is None else environment
     return _find(variables.get("VERILATOR", ""), variables.get("CXX", ""), variables.get("PATH", os.defpath))
 

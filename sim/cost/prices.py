@@ -16,6 +16,7 @@ from tetrit.hardware import ShiftArray
 _MEMORY_EVENTS = {
     "weight_read_word": ("weight memory", "weight_memory", "read_pj_per_bit", "weight_word_bits"),
     "act_read_word": ("activation memory", "act_memory", "read_pj_per_bit", "act_word_bits"),
+    "act_write_word": ("activation memory", "act_memory", "write_pj_per_bit", "act_word_bits"),
     "acc_read_word": ("accumulator memory", "acc_memory", "read_pj_per_bit", "acc_word_bits"),
     "acc_write_word": ("accumulator memory", "acc_memory", "write_pj_per_bit", "acc_word_bits"),
 }
@@ -92,11 +93,12 @@ class Prices:
 
 
 def memory_breakdown(events: Mapping[str, int], machine: ShiftArray) -> dict[str, float]:
-    """Return the energy in pJ of the words that `events` count, by memory, at the memories' own figures."""
+    """Return the energy in pJ of the words that `events` count, by memory; memories without a price are left out."""
     result: dict[str, float] = {}
     for event, (component, name, field, word_bits) in _MEMORY_EVENTS.items():
-        energy_pj = events[event] * getattr(getattr(machine, name), field) * getattr(machine, word_bits)
-        result[component] = result.get(component, 0.0) + energy_pj
+        price_pj = getattr(getattr(machine, name), field) * getattr(machine, word_bits)
+        if price_pj:
+            result[component] = result.get(component, 0.0) + events.get(event, 0) * price_pj
     return result
 
 

@@ -69,7 +69,12 @@ class ShiftEngine:
             if weight.format != self.machine.weight_format:
                 raise InvalidValueError(f"weights are {weight.format}, the machine takes {self.machine.weight_format}")
             weight = weight.codes
-        codes = np.asarray(weight)
+        try:
+            codes = np.asarray(weight)
+        except ValueError:
+            raise InvalidValueError(
+                "weight codes must be a matrix (n_in, n_out), got rows of different lengths"
+            ) from None
         if not np.issubdtype(codes.dtype, np.integer):
             raise TypeError(f"weight codes must be integers, got {codes.dtype}")
         if codes.ndim != 2 or codes.size == 0:
@@ -170,8 +175,13 @@ class ShiftEngine:
             raise TypeError(f"`bias` must be integers, got {start.dtype}")
         if start.shape != (n_out,):
             raise InvalidValueError(f"`bias` must have shape ({n_out},), got {start.shape}")
-        reach = self._reach + np.abs(start.astype(np.int64))
         limit = 2 ** (self.machine.acc_bits - 1) - 1
+        if int(start.max()) > limit or int(start.min()) < -limit:
+            raise InvalidValueError(
+                f"`bias` must be within -{limit}..{limit} (`acc_bits` = {self.machine.acc_bits}), "
+                f"got {int(start.min())}..{int(start.max())}"
+            )
+        reach = self._reach + np.abs(start.astype(np.int64))
         if (reach > limit).any():
             column = int(np.argmax(reach))
             raise InvalidValueError(
@@ -185,7 +195,9 @@ class ShiftEngine:
         stationary = machine.dataflow == "weight_stationary"
         weight_vectors = int(tiles.k_size.sum())
         act_vectors = int((tiles.m_size if stationary else tiles.k_size).sum())
-        results = int(tiles.m_size.sum())
+        continued = tiles.previous >= 0
+        unfinished = int(tiles.m_size[tiles.k_start + tiles.k_size < workload.k].sum())
+        reread = int(tiles.m_size[continued].sum()) + int((~continued).sum())  # partial sums, and a bias vector a tile
         active = workload.m * self._nonzero
         return {
             "cycles": n_cycles,
@@ -195,8 +207,8 @@ class ShiftEngine:
             "weight_decode": weight_vectors * machine.cols,
             "weight_read_word": weight_vectors * machine.weight_words,
             "act_read_word": act_vectors * machine.act_words,
-            "acc_read_word": results * machine.acc_words,
-            "acc_write_word": results * machine.acc_words,
+            "acc_read_word": reread * machine.acc_words,
+            "acc_write_word": unfinished * machine.acc_words,
         }
 
 

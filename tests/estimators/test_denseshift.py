@@ -73,9 +73,20 @@ def test_out_is_written():
     assert e.backward(w, g, out=out) is out
     np.testing.assert_array_equal(out, e.backward(w, g))
     with pytest.raises(
-        InvalidValueError, match=r"^`out` must have the shape \(4, 5\) and dtype float64, got \(5,\) and float64$"
+        InvalidValueError, match=r"^`out` must have shape \(4, 5\) and dtype float64, got \(5,\) and float64$"
     ):
         e.backward(w, g, out=np.empty(5))
+    with pytest.raises(TypeError, match=r"^`out` must be a numpy array, got list$"):
+        e.backward(w, g, out=w.tolist())
+    out.flags.writeable = False
+    with pytest.raises(InvalidValueError, match=r"^`out` must be writeable, got a read-only array$"):
+        e.backward(w, g, out=out)
+    text = "`out` must not overlap `grad_out` in memory, unless it is the same array"
+    both = np.ones((4, 5))
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        e.backward(w, both[1], out=both)
+    wanted = e.backward(w, g)
+    np.testing.assert_array_equal(e.backward(w, g, out=w), wanted)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +95,10 @@ def test_out_is_written():
         ({"format": "pot3z"}, UnknownNameError, "unknown format 'pot3z'; did you mean 'pot3'?"),
         ({"scale": 0.0}, InvalidValueError, "`scale` must be above 0, got 0"),
         ({"clip": -1.0}, InvalidValueError, "`clip` must be above 0, got -1"),
+        ({"clip": np.nan}, InvalidValueError, "`clip` must be above 0, got nan"),
+        ({"clip": "a"}, TypeError, "`clip` must be a number, got 'a'"),
+        ({"clip": True}, TypeError, "`clip` must be a number, got True"),
+        ({"scale": np.inf}, InvalidValueError, "`scale` must be finite, got inf"),
     ],
 )
 def test_bad_parameters(params, error, text):

@@ -35,12 +35,34 @@ def test_codes_are_those_of_the_format(name):
     fmt = formats.get(name)
     rng = np.random.default_rng(0)
     midpoints = (fmt.values[:, None] + fmt.values[None, :]).reshape(-1) / 2
-    w = np.concatenate([rng.normal(size=2000) * fmt.max_value / 3, midpoints, [fmt.max_value]])
+    zeros = [0.0, -0.0, 5e-324, -5e-324]
+    w = np.concatenate([rng.normal(size=2000) * fmt.max_value / 3, midpoints, zeros, [fmt.max_value]])
     w = np.clip(w, -fmt.max_value, fmt.max_value)  # the scale is then 1, and ties stay ties
     q = estimators.get("pot", format=name)(w)
     assert float(q.scale) == 1.0
     np.testing.assert_array_equal(fmt.decode(q.codes), fmt.quantize(w))
     np.testing.assert_array_equal(q.codes, fmt.encode(w))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("axis", [None, 0])
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_sign_of_a_zero_decides_where_no_code_means_zero(name, axis, dtype, same):
+    fmt = formats.get(name)
+    for w in (np.array([[-0.0, 0.0, 1.0]], dtype), np.array([[-0.0, 0.0]], dtype), np.array([[-1e-300, -1e8]])):
+        q = estimators.get("pot", format=name, axis=axis)(w)
+        values = fmt.values.tolist()
+        same(q, *reference.nearest_forward(w, values=values, axis=axis), axis)
+        np.testing.assert_array_equal(q.codes, fmt.encode(w / q.scale))
+        if not name.endswith("z"):
+            np.testing.assert_array_equal(fmt.decode(q.codes) < 0, np.signbit(w))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_quotient_that_vanishes_keeps_its_sign(name, same):
+    w = np.array([-5e-324, 5e-324, 1e300])
+    q = estimators.get("pot", format=name)(w)
+    same(q, *reference.nearest_forward(w, values=formats.get(name).values.tolist()), None)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -13,9 +13,25 @@ import numpy as np
 import pytest
 
 from tetrit import estimators, formats
-from tetrit.errors import UnknownNameError
+from tetrit.errors import InvalidValueError, UnknownNameError
 
-NAMES = ("denseshift", "pot", "ste", "ste_clipped", "szt")
+NAMES = (
+    "biper",
+    "denseshift",
+    "double_rounding",
+    "gauss_ws",
+    "lotion",
+    "lsq",
+    "pot",
+    "reste",
+    "sr_ste",
+    "statsq",
+    "ste",
+    "ste_clipped",
+    "stochastic_rounding",
+    "szt",
+    "tanh_clip",
+)
 
 
 def test_names():
@@ -57,6 +73,55 @@ def test_unknown_name(name, text):
 def test_documented_examples(module):
     result = doctest.testmod(importlib.import_module("tetrit.estimators" + module))
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["pot", "ste", "ste_clipped", "szt"])
+def test_out_may_be_an_input_or_lie_beside_it(name, dtype):
+    e = estimators.get(name)
+    w, g = np.random.default_rng(1).normal(size=(2, 5000)).astype(dtype)
+    wanted = e.backward(w, g)
+    same = g.copy()
+    assert e.backward(w, same, out=same) is same
+    np.testing.assert_array_equal(same, wanted)
+    flat = g.copy()
+    np.testing.assert_array_equal(e.backward(w[None], flat[None], out=flat.reshape(1, -1)), wanted[None])
+    same = w.copy()
+    np.testing.assert_array_equal(e.backward(same, g, out=same), wanted)
+    pairs = np.stack([g, g], axis=1)
+    np.testing.assert_array_equal(e.backward(w, pairs[:, 0], out=pairs[:, 1]), wanted)
+
+
+@pytest.mark.parametrize("name", ["pot", "ste", "ste_clipped", "szt"])
+@pytest.mark.parametrize("offset", [-1, 1, 64])
+def test_out_that_overlaps_the_gradient_is_refused(name, offset):
+    buffer = np.ones(5200)
+    before = buffer.copy()
+    text = "`out` must not overlap `grad_out` in memory, unless it is the same array"
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        estimators.get(name).backward(np.ones(5000), buffer[100:5100], out=buffer[100 + offset : 5100 + offset])
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        estimators.get(name).backward(np.ones(5000), buffer[:5000], out=buffer[4999::-1])
+    np.testing.assert_array_equal(buffer, before)
+
+
+@pytest.mark.parametrize("name", ["ste_clipped", "szt"])
+def test_out_that_overlaps_the_weights_is_refused(name):
+    buffer = np.ones(5001)
+    text = "`out` must not overlap `w` in memory, unless it is the same array"
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        estimators.get(name).backward(buffer[:5000], np.ones(5000), out=buffer[1:])
+
+
+@pytest.mark.parametrize("name", ["pot", "ste", "ste_clipped", "szt"])
+def test_out_must_be_an_array_to_write_to(name):
+    e = estimators.get(name)
+    out = np.empty(2)
+    out.flags.writeable = False
+    with pytest.raises(InvalidValueError, match=r"^`out` must be writeable, got a read-only array$"):
+        e.backward(np.ones(2), np.ones(2), out=out)
+    with pytest.raises(TypeError, match=r"^`out` must be a numpy array, got list$"):
+        e.backward(np.ones(2), np.ones(2), out=[0.0, 0.0])
 
 
 PROBE = """

@@ -247,6 +247,7 @@ def test_bad_weights(w, text, axis):
         ({"scale": "max"}, UnknownNameError, "unknown scale 'max'; known: absmean, kept"),
         ({"surrogate": "identiy"}, UnknownNameError, "unknown surrogate 'identiy'; did you mean 'identity'?"),
         ({"axis": 1.5}, TypeError, "`axis` must be an integer or None, got 1.5"),
+        ({"axis": True}, TypeError, "`axis` must be an integer or None, got True"),
         ({"treshold": "twn"}, UnknownNameError, "unknown parameter of 'szt' 'treshold'; did you mean 'threshold'?"),
     ],
 )
@@ -261,6 +262,8 @@ def test_bad_parameters(params, error, text):
         ({"clip": 0.0}, InvalidValueError, "`clip` must be above 0, got 0"),
         ({"clip": math.nan}, InvalidValueError, "`clip` must be above 0, got nan"),
         ({"clip": "1"}, TypeError, "`clip` must be a number, got '1'"),
+        ({"clip": b"1"}, TypeError, "`clip` must be a number, got b'1'"),
+        ({"clip": True}, TypeError, "`clip` must be a number, got True"),
         ({"tilt": -0.1}, InvalidValueError, "`tilt` must be at least 0, got -0.1"),
         ({"drift": -1}, InvalidValueError, "`drift` must be at least 0, got -1"),
         ({"gain": math.inf}, InvalidValueError, "`gain` must be finite, got inf"),
@@ -269,6 +272,12 @@ def test_bad_parameters(params, error, text):
 def test_bad_surrogates(params, error, text):
     with pytest.raises(error, match="^" + re.escape(text) + "$"):
         estimators.Surrogate(**params)
+
+
+def test_numpy_scalars_are_numbers():
+    rule = estimators.Surrogate(gain=np.float32(0.5), tilt=np.int8(1), clip=np.float32(3))
+    assert rule == estimators.Surrogate(gain=0.5, tilt=1.0, clip=3.0)
+    assert type(rule.clip) is float
 
 
 def test_bad_arrays():

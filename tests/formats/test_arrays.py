@@ -148,7 +148,7 @@ def test_decode_types(name, n):
     for code_type in (np.uint8, np.int8, np.uint16, np.int32, np.int64, np.uint64, ">u2"):
         if 2**fmt.bits - 1 <= np.iinfo(code_type).max:
             np.testing.assert_array_equal(fmt.decode(codes.astype(code_type)), expected)
-    for dtype in (np.float16, np.float32, np.float64, np.complex128):
+    for dtype in (np.float16, np.float32, np.float64, np.longdouble, ml_dtypes.bfloat16):
         with np.errstate(over="ignore", under="ignore"):
             values, rounded = fmt.decode(codes, dtype=dtype), expected.astype(dtype)
         assert values.dtype == dtype
@@ -176,7 +176,11 @@ NAN_LATE = np.ones(_BLOCK * 3, dtype=np.float32)
 NAN_LATE[-2] = -np.nan
 HIGH = np.zeros((3, SMALL), dtype=np.uint8)
 HIGH[2, 5] = 16
-OUT = "`out` must be a writeable C-contiguous uint8 array of shape (2,), got"
+OUT = "`out` must have shape (2,) and dtype uint8, got (2,) and"
+READ_ONLY = np.empty(2, np.uint8)
+READ_ONLY.flags.writeable = False
+BOTH = np.arange(600_000, dtype=np.float32)
+SHARED = np.zeros(8, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -256,24 +260,88 @@ OUT = "`out` must be a writeable C-contiguous uint8 array of shape (2,), got"
         (
             lambda: formats.get("int8").encode([1, 2], out=np.empty(2)),
             InvalidValueError,
-            f"{OUT} float64 of shape (2,)",
+            f"{OUT} float64",
         ),
         (
             lambda: formats.get("int8").encode([1, 2], out=np.empty(3, np.uint8)),
             InvalidValueError,
-            f"{OUT} uint8 of shape (3,)",
+            "`out` must have shape (2,) and dtype uint8, got (3,) and uint8",
         ),
         (
             lambda: formats.get("int8").encode([1, 2], out=np.empty(4, np.uint8)[::2]),
             InvalidValueError,
-            f"{OUT} uint8 of shape (2,)",
+            "`out` must be C-contiguous, got strides of (2,) bytes",
         ),
+        (
+            lambda: formats.get("int8").encode([1, 2], out=READ_ONLY),
+            InvalidValueError,
+            "`out` must be writeable, got a read-only array",
+        ),
+        (
+            lambda: formats.get("szt").encode(BOTH, out=BOTH.view(np.uint8)[: BOTH.size]),
+            InvalidValueError,
+            "`out` must not overlap `x` in memory",
+        ),
+        (
+            lambda: formats.get("fairy2").encode(BOTH, out=BOTH.view(np.uint8)[-BOTH.size :]),
+            InvalidValueError,
+            "`out` must not overlap `x` in memory",
+        ),
+        (
+            lambda: formats.get("int8").encode(SHARED, out=SHARED),
+            InvalidValueError,
+            "`out` must not overlap `x` in memory",
+        ),
+        (
+            lambda: formats.get("int8").decode(SHARED[:1], out=SHARED.view(np.float64)),
+            InvalidValueError,
+            "`out` must not overlap `codes` in memory",
+        ),
+        *(
+            (
+                lambda dtype=dtype: formats.get("int8").decode([1, 2], out=np.empty(2, dtype)),
+                TypeError,
+                f"`out.dtype` must be a float64 or a float type like it, got {np.dtype(dtype)}",
+            )
+            for dtype in (np.uint8, bool, np.int64, "U3", object, np.complex64)
+        ),
+        (
+            lambda: formats.get("fairy2").decode([1], out=np.empty(1)),
+            TypeError,
+            "`out.dtype` must be a complex128 or a float type like it, got float64",
+        ),
+        (
+            lambda: formats.get("int8").decode([1], dtype=complex),
+            TypeError,
+            "`dtype` must be a float64 or a float type like it, got complex128",
+        ),
+        (
+            lambda: formats.get("int8").decode([1], dtype="U3"),
+            TypeError,
+            "`dtype` must be a float64 or a float type like it, got <U3",
+        ),
+        (lambda: formats.get("int8").decode([0, 0], out=[0, 0]), TypeError, "`out` must be a numpy array, got list"),
         (lambda: formats.get("int8").encode([1, 2], out=[0, 0]), TypeError, "`out` must be a numpy array, got list"),
     ],
 )
 def test_errors(call, error, text):
     with pytest.raises(error, match=f"^{re.escape(text)}$"):
         call()
+
+
+def test_out_may_lie_beside_the_input_in_one_buffer():
+    buffer = np.zeros(5 * 10, np.uint8)
+    x = buffer[:40].view(np.float32)
+    x[:] = np.arange(10)
+    fmt = formats.get("int8")
+    assert fmt.encode(x, out=buffer[40:]).tolist() == x.tolist() == list(range(10))
+
+
+def test_codes_that_fit_a_narrow_type_decode_in_silence():
+    fmt = formats.get("bf16")
+    codes = fmt.encode([1.0, -2.5, 1e30, 1e-30])
+    assert fmt.decode(codes, dtype=np.float16).tolist() == [1.0, -2.5, np.inf, 0.0]
+    assert formats.get("fairy2").decode([1], dtype=np.complex64).tolist() == [1j]
 
 
 def test_empty_lists_are_welcome():
@@ -323,6 +391,35 @@ def test_codebook_properties():
 def test_codebook_errors(values, text):
     with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
         formats.codebook(values)
+    if np.ndim(values) == 1:
+        with pytest.raises(InvalidValueError, match=f"^{re.escape(text.replace('values', 'levels'))}$"):
+            formats.Codebook(name="mine", bits=8, levels=tuple(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "got"),
+    [
+        ([1, 1j], "complex128"),
+        (["a"], "<U1"),
+        (["1.0", "2.0"], "<U3"),
+        ([None, 1.0], "object"),
+        ([[1.0], [1.0, 2.0]], "nested lists of different lengths"),
+    ],
+)
+def test_a_codebook_of_no_numbers(values, got):
+    with pytest.raises(TypeError, match=f"^{re.escape(f'`values` must hold real numbers, got {got}')}$"):
+        formats.codebook(values)
+    with pytest.raises(TypeError, match=f"^{re.escape(f'`levels` must hold real numbers, got {got}')}$"):
+        formats.Codebook(name="mine", bits=2, levels=values)
+
+
+def test_a_codebook_made_directly_is_one_made_by_the_function():
+    direct = formats.Codebook(name="mine", bits=2, levels=[-0.0, np.float32(1.5), 3])
+    assert direct == formats.codebook([0.0, 1.5, 3.0], name="mine")
+    assert hash(direct) == hash(formats.codebook([0.0, 1.5, 3.0], name="mine"))
+    assert not np.signbit(direct.values[0])
+    with pytest.raises(InvalidValueError, match=r"^`levels` of 1 bits must be at most 2, got 3$"):
+        formats.Codebook(name="mine", bits=1, levels=(0.0, 1.0, 2.0))
 
 
 def test_blocks_cover_the_range_once_and_pass_errors_on():

@@ -61,6 +61,8 @@ def test_an_accumulator_without_negative_numbers_still_has_a_sign():
     [
         (("int8", "szt", 0), InvalidValueError, "`n_terms` must be a positive integer, got 0"),
         (("int8", "szt", 2.5), TypeError, "`n_terms` must be an integer, got 2.5"),
+        ((3, "szt", 1), TypeError, "`a` must be a format or the name of one, got 3"),
+        (("szt", None, 1), TypeError, "`b` must be a format or the name of one, got None"),
         (("int8", "sst", 1), InvalidValueError, "unknown format 'sst'; did you mean 'szt'?"),
         (
             ("int8", "post4", 1),

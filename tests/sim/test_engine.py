@@ -76,7 +76,11 @@ def test_streams_sum_to_the_product_and_events_count_them(seed):
     events = run.events
     assert events["weight_read_word"] == len(sent.weights) * machine.weight_words
     assert events["act_read_word"] == len(sent.activations) * machine.act_words
-    assert events["acc_read_word"] == events["acc_write_word"] == len(sent.results) * machine.acc_words
+    continued = np.count_nonzero(sent.partials_from >= 0)
+    tiles = np.count_nonzero(sent.partials_last)
+    first_tiles = tiles - np.count_nonzero(sent.partials_from[sent.partials_last] >= 0)
+    assert events["acc_read_word"] == (continued + first_tiles) * machine.acc_words
+    assert events["acc_write_word"] == continued * machine.acc_words
     assert len(sent.results) == m * k_tiles * -(-n // mapping.tile_n)
     assert events["pe_active"] + events["pe_zero"] == m * k * n
     assert events["pe_active"] == m * np.count_nonzero(codes & 1)
@@ -145,5 +149,10 @@ def test_refusals():
         ValueError, match=r"^`acc_bits` = 24 is too small: output 0 can reach 8388628, the accumulator 8388607$"
     ):
         engine.matmul([[1]], bias=[8388500, 0])
+    for bias in (np.array([-(2**63), 0]), np.array([2**64 - 1, 0], dtype=np.uint64), np.array([2**23, 0])):
+        with pytest.raises(ValueError, match=r"^`bias` must be within -8388607..8388607 \(`acc_bits` = 24\), got "):
+            engine.matmul([[1]], bias=bias)
+    with pytest.raises(ValueError, match=r"^weight codes must be a matrix \(n_in, n_out\), got rows of different"):
+        engine.load([[1, 2], [1]])
     with pytest.raises(TypeError, match=r"^`machine` must be a ShiftArray, got 3$"):
         sim.build(3)

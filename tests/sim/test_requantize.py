@@ -50,5 +50,14 @@ def test_refusals():
         dyadic(32768.0, multiplier_bits=16, acc_bits=24)
     with pytest.raises(ValueError, match=r"^`shift` must be at least 1, got 0$"):
         requantize(np.array([1]), 1, 0, out_format="int8")
-    with pytest.raises(ValueError, match=r"^`acc` times `multiplier` must stay below 2\*\*62$"):
-        requantize(np.array([2**50]), 2**15, 1, out_format="int8")
+    with pytest.raises(ValueError, match=r"^`multiplier` must not be negative, got -4$"):
+        requantize(np.array([1]), -4, 1, out_format="int8")
+    with pytest.raises(ValueError, match=r"^unknown out_format 'uint8'; did you mean 'int8'\?$"):
+        requantize(np.array([1]), 1, 1, out_format="uint8")
+
+
+@given(st.integers(-(2**62), 2**62), st.integers(0, 2**31 - 1), st.integers(1, 94))
+def test_products_beyond_int64_are_exact(acc, multiplier, shift):
+    exact = floor(Fraction(acc * multiplier, 2**shift) + Fraction(1, 2))
+    got = requantize(np.array([acc]), multiplier, shift, out_format="int16")
+    assert got.tolist() == [min(max(exact, -(2**15)), 2**15 - 1)]

@@ -65,7 +65,6 @@ def test_wrong_usage_is_one_line(tetrit, arguments, message):
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "\ntetrit: error: interrupted\n"),
-        (TypeError("`rows` must be an integer, got 1.5"), 2, "tetrit: error: `rows` must be an integer, got 1.5\n"),
         (PermissionError(13, "Permission denied", "/a/b"), 2, "tetrit: error: /a/b: Permission denied\n"),
         (OSError("the disk is on fire"), 2, "tetrit: error: the disk is on fire\n"),
         (

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -67,6 +68,18 @@ def test_report_is_valid_and_complete(made, folder):
     assert {"report.html", "ShiftPEArray.v", "Requantizer.v", "ShiftPEArray_gates.v", "machine.toml"} <= written
 
 
+def test_readme_shows_the_rows_that_a_run_prints(made):
+    """Labels and heads of the summary, but not the figures: those are of the example's own run."""
+    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```text\n(digits\n.*?)\n```", page, re.MULTILINE | re.DOTALL)
+
+    def labels(text):
+        overview, layers, accuracy = (part.splitlines() for part in text.split("\n\n"))
+        return [line[2:17] for line in overview[1:]], layers[0].split(), accuracy[0].split()
+
+    assert labels(shown) == labels(report.summary(made))
+
+
 def test_same_seed_same_report(made, folder):
     """The second run finds the executable models of the first, and replaces its files."""
     netlist = (folder / "one" / "ShiftPEArray_gates.v").read_bytes()
@@ -76,6 +89,28 @@ def test_same_seed_same_report(made, folder):
     assert first.pop("timings") != again.pop("timings")
     assert first == again
     assert (folder / "one" / "ShiftPEArray_gates.v").read_bytes() == netlist
+
+
+def test_a_wrong_hardware_is_reported_and_fails_the_command(folder, monkeypatch, capsys):
+    """Verification on the RTL left out: the netlist that energy is counted on is compared all the same."""
+    from tetrit.cli import main
+    from tetrit.flow import gates
+
+    results = gates._results
+    monkeypatch.setattr(gates, "_results", lambda *given: (results(*given)[0] + 1, results(*given)[1]))
+    path = folder / "wrong.toml"
+    path.write_text(CONFIG.replace("images = 10", "images = 0").replace("[3, 1]", "[3]"))
+    assert main(["run", str(path), "--out", str(folder / "wrong")]) == 1
+    assert "0 of 2 benches pass" in capsys.readouterr().out
+    written = json.loads((folder / "wrong" / "report.json").read_text())
+    assert written["verify"]["mismatches"] > 0
+
+
+def test_a_clock_beyond_the_netlist_is_refused(folder):
+    machine = hardware.load(folder / "machine.toml").replace(clock_mhz=5000.0)
+    gates = Gates.synthesise(machine, "sg13g2", None)
+    with pytest.raises(InvalidValueError, match=r"^`clock_mhz` must be at most \d+\.\d, the speed of Requantizer in"):
+        gates.check_clock()
 
 
 def test_netlist_mismatches_are_counted(folder):
@@ -112,6 +147,13 @@ def test_netlist_mismatches_are_counted(folder):
     [
         ("[verify]", '[synthesis]\nlibrary = "sg12"\n[verify]', ValueError, "unknown library 'sg12'"),
         ("[verify]", '[synthesis]\nliberty = "no.lib"\n[verify]', ValueError, "no.lib' cannot be read"),
+        ("[network]", "[data]\nheld_out = 0.9999\n[network]", ValueError, "0.9999 leaves no training images"),
+        (
+            "images = 10",
+            "images = 450",
+            ValueError,
+            "at most the 449 held-out ones, got 450",
+        ),
         ("", "", ToolError, "a C++ compiler is missing: the variable CXX names '/nowhere/c++'"),
     ],
 )
@@ -135,9 +177,14 @@ def test_what_is_missing_is_found_before_training(before, after, error, message,
         ("[verify]", "[verifi]", "{path}: unknown key 'verifi'; did you mean 'verify'?"),
         ("images = 10", "image = 10", "{path}: [verify]: unknown key 'image'; did you mean 'images'?"),
         ("images = 10", "images = -1", "{path}: [verify]: `images` must be a non-negative integer, got -1"),
-        ("hidden = [12]", "hidden = [-12]", "{path}: [network]: `hidden` must be a positive integer, got -12"),
+        ("hidden = [12]", "hidden = [-12]", "{path}: [network]: `hidden` must be an integer from 1 to 65536, got -12"),
         ("hidden = [12]", "hidden = 12", "{path}: [network]: `hidden` must be a list, got 12"),
         ('"szt"\n', '"stz"\n', "{path}: [train]: unknown estimator 'stz'; did you mean 'szt'?"),
+        (
+            '"szt"\n',
+            '{name = "szt", axis = 0}\n',
+            "{path}: [train]: `estimator` szt: `axis` must be 1, a scale for each output, or left out",
+        ),
         ('"szt"\n', '"pot"\n', "{path}: [machine]: the machine takes szt weights, estimator 'pot' gives pot3z"),
         ("surrogate", "surogate", "{path}: [train]: `compare` szt: unknown key 'surogate'; did you mean 'surrogate'?"),
         ("epochs = 3\nq", "epoch = 3\nq", "{path}: [train]: unknown key 'epoch'; did you mean 'epochs'?"),

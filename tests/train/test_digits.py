@@ -48,6 +48,8 @@ def test_pixels_are_exact():
     ("params", "error", "text"),
     [
         ({"held_out": 1.0}, InvalidValueError, "`held_out` must be above 0 and below 1, got 1"),
+        ({"held_out": 0.9999}, InvalidValueError, "`held_out` of 0.9999 leaves no training images"),
+        ({"held_out": 1e-9}, InvalidValueError, "`held_out` of 1e-09 leaves no held-out images"),
         ({"held_out": 0}, InvalidValueError, "`held_out` must be above 0, got 0"),
         ({"split_seed": -1}, InvalidValueError, "`split_seed` must be a non-negative integer, got -1"),
         ({"split_seed": 0.5}, TypeError, "`split_seed` must be an integer, got 0.5"),

@@ -3,15 +3,22 @@
 import re
 import subprocess
 import sys
+from functools import partial
 
+import numpy as np
 import pytest
 
 from tetrit import rtl, verify
 from tetrit.errors import UnknownNameError
+from tetrit.hardware import Memory, ShiftArray
+from tetrit.rtl import ShiftPEArray
+from tetrit.sim import Mapping
 from tetrit.verify import campaign
 from tetrit.verify.bench import Workbench
 from tetrit.verify.broken import BROKEN
 from tetrit.verify.suites.designs import DESIGNS
+from tetrit.verify.suites.job import Job, stream_stimulus
+from tetrit.verify.suites.shift_array import array_case, payload_bits, read_latency
 
 GATES = {
     "SZTDecoder": 1,
@@ -135,3 +142,24 @@ def test_a_name_that_the_package_lacks():
 
 def test_every_component_has_a_bench():
     assert set(verify.components()) == set(rtl.components())
+
+
+def test_a_slow_memory_is_waited_for(build_dir):
+    """A latency beyond the bench's own patience is the design's right, and in the cycle model."""
+    machine = ShiftArray(rows=2, cols=2, weight_memory=Memory(latency_cycles=500))
+    x, weight = np.array([[1, 2]]), np.array([[1, 3], [2, 1]], dtype=np.uint8)
+    case = array_case(machine, x, weight, np.zeros(2, dtype=np.int64), Mapping(tile_m=1, tile_k=2, tile_n=2))
+    job = Job(
+        name="slow",
+        component="ShiftPEArray",
+        design=partial(ShiftPEArray, machine),
+        bench="streams",
+        stimulus=stream_stimulus(
+            [case], payload_bits(machine), latency=read_latency(machine), depth=machine.rows + machine.cols, seed=0
+        ),
+        gates=False,
+    )
+    workbench = Workbench(build_dir)
+    result = workbench.run(job, "rtl", workbench.build(workbench.verilog(job, "rtl"))).result
+    assert result.passed, result.message
+    assert result.cycles_rtl == result.cycles_model > 500

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"this needs the package '{package}', which is not installed: pip install 'tetrit[{extra}]'")
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-    except (TetritError, TypeError) as error:
+    except TetritError as error:
         return _fail(str(error))
     return result if isinstance(result, int) else 0
 

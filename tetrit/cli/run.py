@@ -12,9 +12,15 @@ import click
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.toml")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
 @click.option("--progress/--no-progress", default=None, help="Progress bars.  [default: on a terminal]")
-def command(config: Path, out: Path, progress: bool | None) -> None:
-    """Train, map, simulate, verify and cost one network."""
+@click.pass_context
+def command(ctx: click.Context, config: Path, out: Path, progress: bool | None) -> None:
+    """Train, map, simulate, verify and cost one network.
+
+    The exit code is 1 if the hardware computes anything else than the model; the report is written all the same.
+    """
     from tetrit import flow, report
 
     shown = sys.stderr.isatty() if progress is None else progress
-    click.echo(report.summary(flow.run(config, out, progress=shown)))
+    made = flow.run(config, out, progress=shown)
+    click.echo(report.summary(made))
+    ctx.exit(0 if all(bench["passed"] for bench in made["verify"]["testbenches"]) else 1)

@@ -68,9 +68,12 @@ def _network(path: Path, keep: Path | None, progress: bool) -> "list[BenchResult
     from tetrit import verify
     from tetrit.errors import InvalidValueError
     from tetrit.flow import config, learning
+    from tetrit.train import digits
 
     chosen = config.load(path)
     if chosen.verify_images == 0:
         raise InvalidValueError(f"{path}: [verify]: `images` is 0, so there is nothing to verify")
-    learned = learning.learn(replace(chosen, seeds=chosen.seeds[:1], compare=()), progress=progress)
+    data = digits.load(held_out=chosen.held_out, split_seed=chosen.split_seed)
+    learning.check_fit(chosen, data)
+    learned = learning.learn(replace(chosen, seeds=chosen.seeds[:1], compare=()), data, progress=progress)
     return verify.run_program(learned.program, learned.images[: chosen.verify_images], build_dir=keep)

@@ -20,8 +20,10 @@ from tetrit import hardware, report, rtl, verify
 from tetrit.flow import config as configs
 from tetrit.flow import result
 from tetrit.flow.gates import Gates, LayerEnergy
-from tetrit.flow.learning import learn
+from tetrit.flow.learning import check_fit, learn
+from tetrit.rtl import yosys
 from tetrit.sim.execute import LayerRun, execute
+from tetrit.train import digits
 from tetrit.verify import tools
 
 SOURCES = [
@@ -60,43 +62,51 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
     config = configs.load(config_path)
     # whatever can be wrong outside the configuration, found before the work begins
     report.check_directory(out_dir)
+    report.require()
+    yosys.require()
     rtl.load_technology(config.library, config.liberty)
+    data = digits.load(held_out=config.held_out, split_seed=config.split_seed)
+    check_fit(config, data)
     if config.verify_images:
         tools.find()
     seconds: dict[str, float] = {}
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
+    def say(text: str) -> None:
+        if progress:
+            sys.stderr.write(f"{text} ...\n")
+
     @contextmanager
-    def timed(step: str, says: str = "") -> Iterator[None]:
-        if progress and says:
-            sys.stderr.write(f"{says} ...\n")
+    def timed(step: str) -> Iterator[None]:
         begin = time.perf_counter()
         yield
         seconds[step] = round(time.perf_counter() - begin, 3)
 
     machine = config.machine
-    with timed("total"), ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=1) as pool:
         # Yosys works in processes of its own, beside the training
         synthesis = pool.submit(Gates.synthesise, machine, config.library, config.liberty)
         try:
             with timed("train"):
-                learned = learn(config, progress=progress)
+                learned = learn(config, data, progress=progress)
             with timed("simulate"):
                 runs = execute(learned.program, learned.images)
-            with timed("verify", f"running {config.verify_images} images on the Verilated RTL"):
-                benches = []
-                if config.verify_images:
+            benches = []
+            if config.verify_images:
+                say(f"running {config.verify_images} images on the Verilated RTL")
+                with timed("verify"):
                     images = learned.images[: config.verify_images]
                     benches = verify.run_program(learned.program, images, build_dir=out_dir / "models")
-            with timed("wait for synthesis", "waiting for synthesis"):
+            with timed("wait for synthesis"):
                 gates = synthesis.result()
+            gates.check_clock()
         finally:
             synthesis.cancel()
         energies = []
         with timed("switching activity"):
             for layer in runs:
-                with timed(f"switching activity of {layer.layer.name}", f"running {layer.layer.name} on the netlist"):
-                    energies.append(gates.run(layer))
+                say(f"running {layer.layer.name} on the netlist")
+                energies.append(gates.run(layer))
     made: dict[str, Any] = {
         "schema": "tetrit-report/1",
         "tetrit": tetrit.__version__,
@@ -111,26 +121,21 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         },
         "accuracy": learned.accuracy,
         "training": learned.training,
-        "assumptions": result.assumptions(gates, machine),
+        "assumptions": result.assumptions(gates, machine, runs),
         "sources": SOURCES,
         "timings": {"started": started, "seconds": seconds},
     }
     made |= _hardware(config, gates, runs, energies)
-    if benches:
-        made["verify"] = _verify(benches, runs, energies, machine)
+    made["verify"] = _verify(benches, runs, energies, machine)
     array = rtl.to_verilog(rtl.build("ShiftPEArray", machine), "ShiftPEArray")
     requantizer = rtl.to_verilog(rtl.build("Requantizer", machine), "Requantizer")
-    with timed("report"):
-        report.write(
-            made,
-            out_dir,
-            {
-                "ShiftPEArray.v": array,
-                "Requantizer.v": requantizer,
-                "ShiftPEArray_gates.v": gates.array.netlist,
-                "machine.toml": hardware.to_toml(machine),
-            },
-        )
+    files = {
+        "ShiftPEArray.v": array,
+        "Requantizer.v": requantizer,
+        "ShiftPEArray_gates.v": gates.array.netlist,
+        "machine.toml": hardware.to_toml(machine),
+    }
+    report.write(made, out_dir, files)
     return made
 
 

@@ -129,14 +129,16 @@ def load(path: Path) -> RunConfig:
         held_out = checks.real("held_out", data.get("held_out", 0.25), minimum=0.0, exclusive=True)
         split_seed = checks.integer("split_seed", data.get("split_seed", 0), minimum=0)
         where = f"{path}: [network]"
-        hidden = tuple(checks.integer("hidden", width) for width in _list("hidden", network.get("hidden", [64, 64])))
+        hidden = tuple(
+            checks.integer("hidden", width, maximum=65536) for width in _list("hidden", network.get("hidden", [64, 64]))
+        )
         where = f"{path}: [train]"
         estimator = _estimator("estimator", train.pop("estimator", "szt"))
         compare = tuple(_estimator("compare", entry) for entry in _list("compare", train.pop("compare", [])))
         training = mlp.Config(hidden=hidden, **train)
+        weights = estimator.weight_format
         where = f"{path}: [machine]"
         target = _machine(machine, path.parent)
-        weights = estimator.weight_format
         if weights != target.weight_format:
             raise InvalidValueError(
                 f"the machine takes {target.weight_format} weights, estimator '{estimator.name}' gives {weights}"
@@ -186,6 +188,10 @@ def _estimator(key: str, entry: Any) -> EstimatorChoice:
         raise unknown_name("estimator", name, estimators.names())
     chosen = mlp.default_estimator(name)
     params = checks.keys(f"`{key}` {name}", params, [field.name for field in fields(chosen)])
+    if any(field.name == "seed" for field in fields(chosen)):
+        raise InvalidValueError(f"`{key}`: '{name}' draws at random, for which this trainer has no generator")
+    if params.get("axis") not in (None, 1, -1):
+        raise InvalidValueError(f"`{key}` {name}: `axis` must be 1, a scale for each output, or left out")
     return EstimatorChoice(name=name, params=params, estimator=replace(chosen, **params))
 
 

@@ -11,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tetrit import rtl
+from tetrit.errors import InvalidValueError
 from tetrit.hardware import ShiftArray
 from tetrit.rtl import Activity, Synthesis, simulate, synthesize
 from tetrit.sim.execute import LayerRun
 from tetrit.sim.program import Workload
+from tetrit.sim.requantize import requantize
 from tetrit.sim.shift import cycles, streams
 from tetrit.sim.shift.tiles import tile_list
 from tetrit.sim.shift.trace import port_trace
 
 Ints = npt.NDArray[np.int64]
 
-REQUANTIZED_SAMPLES = 4096
-"""Results per layer that run through the requantiser's netlist; their mean energy prices all of them."""
+REQUANTIZER_LATENCY = 2
+"""Cycles from a sum to its activation, as `rtl.Requantizer` documents."""
 
 _COMPONENTS = {
     "ShiftPE": "processing elements",
@@ -47,7 +49,8 @@ class LayerEnergy:
     breakdown_pj : mapping of str to float
         Energy by component.
     vectors, mismatches : int
-        Results of the array's netlist that were compared with the golden ones, in value and cycle.
+        Results of the netlists that were compared with the golden ones: the array's vectors, in value and cycle, and
+        the activations of one requantiser.
     cycles : int
         Cycles until the netlist's last result left; 0 if it gave none.
     """
@@ -118,50 +121,78 @@ class Gates:
             "datapath_ternary_um2": self.ternary.area_um2 - cols * ternary,
         }
 
+    def check_clock(self) -> None:
+        """Raise InvalidValueError if the machine's clock is faster than its slowest component."""
+        slowest = max((self.array, self.requantizer), key=lambda synthesis: synthesis.delay_ns)
+        limit_mhz = 1000.0 / slowest.delay_ns
+        if self.machine.clock_mhz > limit_mhz:
+            raise InvalidValueError(
+                f"`clock_mhz` must be at most {limit_mhz:.1f}, the speed of {slowest.name} in "
+                f"{slowest.technology.name}, got {self.machine.clock_mhz:g}"
+            )
+
     def run(self, layer: LayerRun) -> LayerEnergy:
         """Run a layer through the netlists with its real weights and activations, and count what switches."""
         machine = self.machine
         sent = streams(layer.input, layer.layer.weight, layer.layer.bias, layer.layer.mapping, machine)
         workload = Workload(m=layer.input.shape[0], k=layer.input.shape[1], n=layer.output.shape[1])
-        plan = cycles.schedule(tile_list(workload, layer.layer.mapping), machine)
+        tiles = tile_list(workload, layer.layer.mapping)
+        plan = cycles.schedule(tiles, machine)
         activity = simulate(self.array.structure, port_trace(sent, plan, machine))
-        period_ns = 1000.0 / machine.clock_mhz
         breakdown: dict[str, float] = {}
-        for module, energy in activity.energy(period_ns).by_module.items():
+        for module, energy in activity.energy(1000.0 / machine.clock_mhz).by_module.items():
             component = _component(module)
             breakdown[component] = breakdown.get(component, 0.0) + energy * plan.cycles
-        breakdown["requantisers"] = self._requantise(layer, period_ns, plan.cycles)
         values, when = _results(activity, machine)
         count = min(len(values), len(sent.results))
         wrong = (values[:count] != sent.results[:count]).any(axis=1) | (when[:count] != plan.results[:count])
+        finished = np.repeat(tiles.k_start + tiles.k_size == workload.k, tiles.m_size)
+        columns = min(machine.cols, workload.n)
+        column = np.repeat(tiles.n_start, tiles.m_size)[finished]
+        breakdown["requantisers"], requantised_wrong = self._requantise(
+            layer, sent.results[finished, 0], column, plan.results[finished], plan.cycles, columns
+        )
         return LayerEnergy(
             breakdown_pj=breakdown,
-            vectors=len(sent.results),
-            mismatches=int(wrong.sum()) + abs(len(values) - len(sent.results)),
+            vectors=len(sent.results) + len(column),
+            mismatches=int(wrong.sum()) + abs(len(values) - len(sent.results)) + requantised_wrong,
             cycles=int(when[-1]) + 1 if len(when) else 0,
         )
 
-    def _requantise(self, layer: LayerRun, period_ns: float, n_cycles: int) -> float:
-        """Energy of all results at the mean of a sample, and leakage of every column's requantiser over the run."""
+    def _requantise(
+        self, layer: LayerRun, acc: Ints, column: Ints, when: Ints, n_cycles: int, columns: int
+    ) -> tuple[float, int]:
+        """Return the energy of all requantisers, and the wrong results of the one that was simulated.
+
+        The requantiser of the array's first column runs with that column's sums in their cycles; every other column in
+        use is taken to cost the same, one that is not in use its clock and leakage.
+        """
         machine = self.machine
-        acc = layer.run.output.reshape(-1)
-        sample = slice(0, REQUANTIZED_SAMPLES)
-        shape = layer.run.output.shape
+        compiled = layer.layer
         shift_bits = (machine.acc_bits + machine.multiplier_bits).bit_length()
         fields = (
-            (acc[sample], machine.acc_bits),
-            (np.broadcast_to(layer.layer.multiplier, shape).reshape(-1)[sample], machine.multiplier_bits),
-            (np.broadcast_to(layer.layer.shift, shape).reshape(-1)[sample], shift_bits),
-            (np.full(len(acc), layer.layer.relu)[sample], 1),
+            (acc, machine.acc_bits),
+            (compiled.multiplier[column], machine.multiplier_bits),
+            (compiled.shift[column], shift_bits),
+            (np.full(len(acc), compiled.relu), 1),
         )
-        payload = np.concatenate(
+        bits = np.concatenate(
             [(np.asarray(v, dtype=np.int64)[:, np.newaxis] >> np.arange(n)) & 1 for v, n in fields], axis=1
         ).astype(np.uint8)
-        ones = np.ones(len(payload), dtype=np.uint8)
-        activity = simulate(self.requantizer.structure, {"i__payload": payload, "i__valid": ones, "o__ready": ones})
-        energy = activity.energy(period_ns)
-        leakage = machine.cols * energy.by_kind["leakage"] * n_cycles
-        return (energy.total_pj - energy.by_kind["leakage"]) * len(acc) + leakage
+        valid = np.zeros(n_cycles + REQUANTIZER_LATENCY, dtype=np.uint8)
+        valid[when] = 1
+        latest = np.maximum(np.cumsum(valid, dtype=np.int64) - 1, 0)
+        inputs = {"i__payload": bits[latest], "i__valid": valid, "o__ready": np.ones_like(valid)}
+        activity = simulate(self.requantizer.structure, inputs)
+        given = activity.value("o__payload", signed=True)[activity.value("o__valid") == 1]
+        wanted = requantize(
+            acc, compiled.multiplier[column], compiled.shift[column], out_format=machine.act_format, relu=compiled.relu
+        )
+        count = min(len(given), len(wanted))
+        wrong = int((given[:count] != wanted[:count]).sum()) + abs(len(given) - len(wanted))
+        energy = activity.energy(1000.0 / machine.clock_mhz)
+        idle_pj = energy.by_kind["clock"] + energy.by_kind["leakage"]
+        return n_cycles * (columns * energy.total_pj + (machine.cols - columns) * idle_pj), wrong
 
 
 def _results(activity: Activity, machine: ShiftArray) -> tuple[Ints, Ints]:

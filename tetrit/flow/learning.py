@@ -1,17 +1,20 @@
 """The training side of a run: networks for every seed and estimator, and what the report says of them."""
 
-__all__ = ["Learned", "learn"]
+__all__ = ["Learned", "check_fit", "learn"]
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tetrit import formats, hls
+from tetrit.errors import InvalidValueError
 from tetrit.flow.config import EstimatorChoice, RunConfig
-from tetrit.sim import Program
+from tetrit.sim import Program, Workload
 from tetrit.sim.execute import execute
+from tetrit.sim.shift import best_mapping
 from tetrit.train import digits, mlp
 from tetrit.train.export import export, weight_shares
 
@@ -36,9 +39,22 @@ class Learned:
     training: dict[str, Any]
 
 
-def learn(config: RunConfig, *, progress: bool) -> Learned:
+def check_fit(config: RunConfig, data: digits.Dataset) -> None:
+    """Raise InvalidValueError for what is known to fail before any training: images, formats, mappings."""
+    machine = config.machine
+    if config.verify_images > len(data.test_x):
+        raise InvalidValueError(
+            f"[verify]: `images` must be at most the {len(data.test_x)} held-out ones, got {config.verify_images}"
+        )
+    if machine.act_format != "int8":
+        raise InvalidValueError(f"[machine]: training gives int8 activations, the machine takes {machine.act_format}")
+    widths = (data.train_x.shape[1], *config.training.hidden, data.classes)
+    for k, n in pairwise(widths):
+        best_mapping(Workload(m=len(data.test_x), k=k, n=n), machine)
+
+
+def learn(config: RunConfig, data: digits.Dataset, *, progress: bool) -> Learned:
     """Train everything that the configuration asks for, and run the networks on the machine in integers."""
-    data = digits.load(held_out=config.held_out, split_seed=config.split_seed)
     images = data.test_x.astype(np.int64)
     per_seed: list[dict[str, Any]] = []
     compared: list[list[float]] = [[] for _ in config.compare]

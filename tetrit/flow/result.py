@@ -5,7 +5,7 @@ __all__ = ["assumptions", "energy_block", "layer_blocks", "roofline", "synthesis
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tetrit.flow.gates import REQUANTIZED_SAMPLES, Gates, LayerEnergy
+from tetrit.flow.gates import Gates, LayerEnergy
 from tetrit.hardware import ShiftArray
 from tetrit.rtl import Synthesis
 from tetrit.sim.cost.prices import memory_breakdown
@@ -58,7 +58,7 @@ def layer_blocks(
 def _bytes_moved(events: Mapping[str, int], machine: ShiftArray) -> float:
     bits = (
         events["weight_read_word"] * machine.weight_word_bits
-        + events["act_read_word"] * machine.act_word_bits
+        + (events["act_read_word"] + events["act_write_word"]) * machine.act_word_bits
         + (events["acc_read_word"] + events["acc_write_word"]) * machine.acc_word_bits
     )
     return bits / 8
@@ -131,7 +131,7 @@ def roofline(layers: Sequence[Mapping[str, Any]], machine: ShiftArray) -> dict[s
     }
 
 
-def assumptions(gates: Gates, machine: ShiftArray) -> list[dict[str, str]]:
+def assumptions(gates: Gates, machine: ShiftArray, runs: Sequence[LayerRun]) -> list[dict[str, str]]:
     """Return what the figures rest on."""
     result = [
         {"id": f"gates-{number}", "text": text, "source": "tetrit.rtl.synthesis"}
@@ -147,13 +147,16 @@ def assumptions(gates: Gates, machine: ShiftArray) -> list[dict[str, str]]:
         },
         {
             "id": "requantisers",
-            "text": f"One requantiser per column; its energy is the mean of a layer's first {REQUANTIZED_SAMPLES} "
-            "results, the last layer's int16 ones priced as the others; 2 cycles of latency a layer are not counted",
+            "text": "One requantiser per column, inline, so that finished sums are not written; the first column's "
+            "runs on its netlist with its real sums and stands for every column in use; the last layer's int16 results "
+            "are priced as the others; 2 cycles of latency a layer are not counted",
             "source": "our assumption",
         },
         {
             "id": "memories",
-            "text": "Scratchpads are not in the area; data starts and ends in them, off-chip traffic is not counted",
+            "text": "Scratchpads are not in the area. A bias vector is read once per tile. Data starts and ends in the "
+            "scratchpads; what exceeds them (at most " + _largest(runs, machine) + ") is assumed to be "
+            "brought and taken while the array works, and that traffic is not counted",
             "source": "our assumption",
         },
     ]
@@ -168,3 +171,14 @@ def assumptions(gates: Gates, machine: ShiftArray) -> list[dict[str, str]]:
             }
         )
     return result
+
+
+def _largest(runs: Sequence[LayerRun], machine: ShiftArray) -> str:
+    """Say what the largest layer would need in the scratchpads of weights and activations, beside what they have."""
+    act_bytes = machine.activations.bits / 8
+    weights = max(run.layer.weight.size for run in runs) * machine.weights.bits // 8
+    acts = max((run.input.size + run.output.size) * act_bytes for run in runs)
+    return (
+        f"{weights:,} bytes of weights in {machine.weight_memory.size_bytes:,}, "
+        f"{acts:,.0f} bytes of activations in {machine.act_memory.size_bytes:,}"
+    )

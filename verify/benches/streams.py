@@ -44,7 +44,6 @@ from cocotb.triggers import RisingEdge
 from tetrit.verify.benches import files
 
 _QUIET_CYCLES = 6  # watched after a case's last word
-_PATIENCE_CYCLES = 400  # without any hand-over before a case is given up
 
 
 class _Stream:
@@ -205,7 +204,8 @@ class TB:
         for source in self.sources:
             source.begin_case(case, seed, self.sinks[0])
         cycle, moved_at, cycles, quiet = 0, 0, -1, 0
-        while cycle != cut and quiet < _QUIET_CYCLES and cycle - moved_at < _PATIENCE_CYCLES:
+        patience = int(self.arrays["patience"])
+        while cycle != cut and quiet < _QUIET_CYCLES and cycle - moved_at < patience:
             await self.edge
             cycle += 1
             moved = False

@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from amaranth.lib.wiring import Component
 
+_PATIENCE_CYCLES = 400
+"""Cycles without any hand-over, beyond those that design and memories need, before a case is given up."""
+
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
@@ -118,6 +121,7 @@ def stream_stimulus(
     payload_bits: Mapping[str, int],
     *,
     latency: Mapping[str, int] | None = None,
+    depth: int = 0,
     seed: int,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the stimulus of the streams bench.
@@ -130,6 +134,8 @@ def stream_stimulus(
         Width of each stream's payload.
     latency : mapping of str to int, optional
         Cycles before a source may offer its first word, and before a returned word may be offered.
+    depth : int
+        Cycles that the design itself may be silent, from a word taken to the word that follows from it.
     seed : int
         Of the waits.
     """
@@ -140,6 +146,7 @@ def stream_stimulus(
         "cut": np.array([case.cut for case in cases], dtype=np.int64),
         "cycles": np.array([case.cycles for case in cases], dtype=np.int64),
         "seed": np.array(seed),
+        "patience": np.array(_PATIENCE_CYCLES + depth + 2 * max((latency or {}).values(), default=0)),
     }
     for name, bits in payload_bits.items():
         words = [case.feeds[name].words if name in case.feeds else case.expected[name] for case in cases]

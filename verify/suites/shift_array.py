@@ -89,6 +89,7 @@ def jobs(designs: Designs, seed: int, cases: int | None) -> list[Job]:
                     _cases(machine, exact, rng),
                     payload_bits(machine),
                     latency=read_latency(machine),
+                    depth=machine.rows + machine.cols,
                     seed=int(rng.integers(2**31)),
                 ),
                 gates=shape.gates,

@@ -1,0 +1,242 @@
+"""Golden kernels of the stochastic estimators: the exact order of every floating-point operation is fixed here.
+
+The layout is that of `tetrit.estimators._kernels`: contiguous (rows, row length) arrays, one row per scale, chunks
+numbered row by row and shared out to threads, arithmetic in float64, one rounding on the store. `draws` has the shape
+of the rows, so what an element becomes does not depend on who computes it.
+"""
+
+__all__ = [
+    "clipped_codes",
+    "clipped_terms",
+    "inner_backward",
+    "narrowed_backward",
+    "noisy_blocks",
+    "random_codes",
+    "rounding_variance",
+    "smoothed_backward",
+    "term_sum",
+]
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tetrit.estimators._kernels import CHUNK, LANES
+
+Floats: TypeAlias = NDArray[Any]
+Doubles: TypeAlias = NDArray[np.float64]
+Codes: TypeAlias = NDArray[Any]
+
+
+@njit(cache=True, nogil=True)
+def _place_below(values: Doubles, v: float) -> int:
+    """Index of the last value at or below v, -1 if there is none."""
+    low, high = 0, values.size
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] <= v:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1
+
+
+@njit(cache=True, nogil=True)
+def random_codes(
+    x: Floats, scales: Doubles, values: Doubles, table: Codes, draws: Doubles, codes: Codes, first: int, last: int
+) -> None:
+    """Write the code of the neighbour of v = x / scale that draw u chooses: the upper one if u < (v - a) / (b - a).
+
+    `values` ascend, -0.0 before 0.0 where the format has both; `table` has their codes. A v outside saturates.
+    """
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    top = values.size - 1
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_draws, part_codes, scale = x[r, i:j], draws[r, i:j], codes[r, i:j], scales[r]
+        for k in range(part.size):
+            v = np.float64(part[k]) / scale
+            place = max(_place_below(values, v), 0)
+            # both zeros lie at or below either zero: take the one with the sign bit of v
+            if v == 0.0 and math.copysign(1.0, v) < 0.0 and place > 0 and values[place - 1] == 0.0:
+                place -= 1
+            if place < top and values[place] < v:
+                a, b = values[place], values[place + 1]
+                place += part_draws[k] < (v - a) / (b - a)
+            part_codes[k] = table[place]
+
+
+@njit(cache=True, nogil=True)
+def rounding_variance(x: Floats, scales: Doubles, values: Doubles, out: Doubles, first: int, last: int) -> None:
+    """Write scale^2 d (gap - d), d = v - a above the lower neighbour a, gap = b - a; 0 where v saturates."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    top = values.size - 1
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_out, scale = x[r, i:j], out[r, i:j], scales[r]
+        for k in range(part.size):
+            v = np.float64(part[k]) / scale
+            place = _place_below(values, v)
+            variance = 0.0
+            if 0 <= place < top:
+                d = v - values[place]
+                gap = values[place + 1] - values[place]
+                variance = (scale * scale) * (d * (gap - d))
+            part_out[k] = variance
+
+
+@njit(cache=True, nogil=True)
+def smoothed_backward(
+    x: Floats,
+    scales: Doubles,
+    values: Doubles,
+    curvature: Doubles,
+    fisher: bool,
+    weight: float,
+    grad: Floats,
+    out: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Write g + weight h (1/2 scale (gap - 2 d)) with h = g g (`fisher`) or `curvature`; g alone where v saturates."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    top = values.size - 1
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
+        for k in range(part.size):
+            g = np.float64(part_grad[k])
+            h = g * g if fisher else curvature[r, i + k]
+            v = np.float64(part[k]) / scale
+            place = _place_below(values, v)
+            slope = 0.0
+            if 0 <= place < top:
+                d = v - values[place]
+                gap = values[place + 1] - values[place]
+                slope = 0.5 * scale * (gap - 2.0 * d)
+            part_out[k] = g + weight * h * slope
+
+
+@njit(cache=True, nogil=True)
+def term_sum(terms: Doubles, parts: Doubles, first: int, last: int) -> None:
+    """Write the sum of every chunk, in the interleaved lanes of `tetrit.estimators._kernels.magnitude_sum`."""
+    n = terms.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        lanes = np.zeros(LANES)
+        for k in range(j - i):
+            lanes[k % LANES] += terms[r, i + k]
+        total = 0.0
+        for k in range(LANES):
+            total += lanes[k]
+        parts[r, c] = total
+
+
+@njit(cache=True, nogil=True)
+def noisy_blocks(x: Floats, normals: Doubles, block: int, factor: float, steps: Doubles, out: Doubles) -> None:
+    """Write x + rint(z / 2) step, step = factor max |x| of each block x block square; x itself where the noise is 0.
+
+    x is (matrices, rows, columns), `steps` (matrices, blocks down, blocks across).
+    """
+    for m in range(x.shape[0]):
+        for p in range(steps.shape[1]):
+            for q in range(steps.shape[2]):
+                i, j = p * block, min(x.shape[1], (p + 1) * block)
+                k, l = q * block, min(x.shape[2], (q + 1) * block)  # noqa: E741
+                largest = 0.0
+                for a in range(i, j):
+                    for b in range(k, l):
+                        largest = max(largest, abs(np.float64(x[m, a, b])))
+                step = largest * factor
+                steps[m, p, q] = step
+                for a in range(i, j):
+                    for b in range(k, l):
+                        noise = np.rint(normals[m, a, b] / 2.0)
+                        value = np.float64(x[m, a, b])
+                        out[m, a, b] = value if noise == 0.0 else value + noise * step
+
+
+@njit(cache=True, nogil=True)
+def clipped_codes(
+    x: Floats, scales: Doubles, low: float, high: float, mask: int, codes: Codes, first: int, last: int
+) -> None:
+    """Write the two's-complement code of x / scale, rounded to nearest even and held within [low, high]."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
+        for k in range(part.size):
+            q = np.rint(np.float64(part[k]) / scale)
+            q = q if q < high else high
+            q = q if q > low else low
+            part_codes[k] = np.int32(q) & mask
+
+
+@njit(cache=True, nogil=True)
+def narrowed_backward(
+    x: Floats, scales: Doubles, half: float, step: float, narrow_half: float, grad: Floats, out: Floats,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Write grad where neither the clip of q = rint(x / scale) nor that of rint(q / step) changes anything, else 0."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
+        for k in range(part.size):
+            q = np.rint(np.float64(part[k]) / scale)
+            narrow = np.rint(q / step)
+            inside = -half <= q < half and -narrow_half <= narrow < narrow_half
+            part_out[k] = part_grad[k] if inside else 0.0
+
+
+@njit(cache=True, nogil=True)
+def inner_backward(
+    x: Floats, scales: Doubles, low: float, high: float, grad: Floats, out: Floats, first: int, last: int
+) -> None:
+    """Write grad where low < x / scale < high, and 0 elsewhere."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
+        for k in range(part.size):
+            z = np.float64(part[k]) / scale
+            part_out[k] = part_grad[k] if low < z < high else 0.0
+
+
+@njit(cache=True, nogil=True)
+def clipped_terms(
+    x: Floats, scales: Doubles, low: float, high: float, grad: Floats, terms: Doubles, first: int, last: int
+) -> None:
+    """Write grad times the slope of the value by the step: rint(z) - z inside, low or high where z = x / scale is."""
+    n = x.shape[1]
+    chunks = (n + CHUNK - 1) // CHUNK
+    for item in range(first, last):
+        r, c = item // chunks, item % chunks
+        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        part, part_grad, part_terms, scale = x[r, i:j], grad[r, i:j], terms[r, i:j], scales[r]
+        for k in range(part.size):
+            z = np.float64(part[k]) / scale
+            if z <= low:
+                slope = low
+            elif z >= high:
+                slope = high
+            else:
+                slope = np.rint(z) - z
+            part_terms[k] = np.float64(part_grad[k]) * slope

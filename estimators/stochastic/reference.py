@@ -1,0 +1,243 @@
+"""Slow references of the stochastic estimators: plain Python loops over scalars, written from the formulas.
+
+They share no code with the kernels and are the readable specification; tests hold the kernels to them bit by bit.
+
+Every function takes an array and walks over it index by index. Codes come back as an int64 array of the same shape,
+scales as a dict from channel index (None for the whole tensor) to float. `values` is a format's list of values by code.
+"""
+
+__all__ = [
+    "absmax_scales",
+    "clipped_backward",
+    "clipped_forward",
+    "double_rounding_backward",
+    "lotion_backward",
+    "lotion_variance",
+    "lsq_step_gradient",
+    "lsq_steps",
+    "narrowed",
+    "noisy",
+    "random_rounding",
+    "round_up_probability",
+]
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Index = tuple[int, ...]
+Scales = dict[int | None, float]
+
+
+def _channels(shape: Index, axis: int | None) -> dict[int | None, list[Index]]:
+    """Return the indices of every channel in C order."""
+    members: dict[int | None, list[Index]] = {None: []} if axis is None else {k: [] for k in range(shape[axis])}
+    for index in np.ndindex(*shape):
+        members[None if axis is None else index[axis]].append(index)
+    return members
+
+
+def _ordered_sum(terms: Sequence[float]) -> float:
+    """Sum in the documented order: chunks of 32768, 64 interleaved lanes in each; lanes, then chunks, left to right."""
+    total = 0.0
+    for start in range(0, len(terms), 32768):
+        lanes = [0.0] * 64
+        for place, term in enumerate(terms[start : start + 32768]):
+            lanes[place % 64] = lanes[place % 64] + term
+        part = 0.0
+        for lane in lanes:
+            part = part + lane
+        total = part if start == 0 else total + part
+    return total
+
+
+def _is_negative(value: float) -> bool:
+    return math.copysign(1.0, value) == -1.0
+
+
+def absmax_scales(w: NDArray[Any], *, max_value: float, limit: float | None = None, axis: int | None = None) -> Scales:
+    """Return (limit or largest |w|) / max_value of every channel, 1 where that is 0."""
+    scales: Scales = {}
+    for channel, members in _channels(w.shape, axis).items():
+        reach = max([abs(float(w[index])) for index in members], default=0.0) if limit is None else limit
+        scales[channel] = reach / max_value or 1.0
+    return scales
+
+
+def _neighbours(v: float, values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return the largest value at or below v, and the smallest above; None where there is none. Looks at all values."""
+    below: float | None = None
+    above: float | None = None
+    for value in values:
+        if not math.isfinite(value):
+            continue
+        if value <= v and (below is None or value > below):
+            below = value
+        if value > v and (above is None or value < above):
+            above = value
+    return below, above
+
+
+def round_up_probability(v: float, values: Sequence[float]) -> float:
+    """Return the float64 probability with which v goes to its upper neighbour; 0 where it has none, or saturates."""
+    below, above = _neighbours(v, values)
+    if below is None or above is None:
+        return 0.0
+    return (v - below) / (above - below)
+
+
+def random_rounding(
+    w: NDArray[Any], draws: NDArray[np.float64], *, values: Sequence[float], scales: Scales, axis: int | None = None
+) -> NDArray[np.int64]:
+    """Codes of `StochasticRounding` for the given draws."""
+    codes = np.zeros(w.shape, np.int64)
+    for channel, members in _channels(w.shape, axis).items():
+        for index in members:
+            v = float(w[index]) / scales[channel]
+            below, above = _neighbours(v, values)
+            if below is None:
+                chosen = above
+            elif above is None or not float(draws[index]) < round_up_probability(v, values):
+                chosen = below
+            else:
+                chosen = above
+            same = [code for code, value in enumerate(values) if value == chosen]
+            if chosen == 0.0:  # of two zeros, the one with the sign of v
+                same = [code for code in same if _is_negative(values[code]) == _is_negative(v)] or same
+            codes[index] = same[0]
+    return codes
+
+
+def lotion_variance(
+    w: NDArray[Any], *, values: Sequence[float], scales: Scales, axis: int | None = None
+) -> NDArray[np.float64]:
+    """Variance of the randomised rounding of every weight; 0 where it saturates."""
+    variance = np.zeros(w.shape)
+    for channel, members in _channels(w.shape, axis).items():
+        s = scales[channel]
+        for index in members:
+            v = float(w[index]) / s
+            below, above = _neighbours(v, values)
+            if below is not None and above is not None:
+                d, gap = v - below, above - below
+                variance[index] = (s * s) * (d * (gap - d))
+    return variance
+
+
+def lotion_backward(
+    w: NDArray[Any],
+    grad_out: NDArray[Any],
+    *,
+    curvature: NDArray[np.float64] | None,
+    weight: float,
+    values: Sequence[float],
+    scales: Scales,
+    axis: int | None = None,
+) -> NDArray[Any]:
+    """Gradient of `LOTION`, in the dtype of `grad_out`."""
+    grad = np.zeros_like(grad_out, order="C")
+    for channel, members in _channels(w.shape, axis).items():
+        s = scales[channel]
+        for index in members:
+            g = float(grad_out[index])
+            h = g * g if curvature is None else float(curvature[index])
+            v = float(w[index]) / s
+            below, above = _neighbours(v, values)
+            slope = 0.0
+            if below is not None and above is not None:
+                slope = 0.5 * s * ((above - below) - 2.0 * (v - below))
+            grad[index] = g + weight * h * slope
+    return grad
+
+
+def noisy(w: NDArray[Any], normals: NDArray[np.float64], *, bits: float, block: int) -> NDArray[np.float64]:
+    """Forward values of `GaussWS` for the given normals: every weight looks up the largest of its own block."""
+    values = np.zeros(w.shape)
+    for index in np.ndindex(*w.shape):
+        members = [
+            other
+            for other in np.ndindex(*w.shape)
+            if other[:-2] == index[:-2]
+            and all(a // block == b // block for a, b in zip(other[-2:], index[-2:], strict=True))
+        ]
+        step = max(abs(float(w[other])) for other in members) * 2.0 ** (1.0 - bits)
+        noise = round(float(normals[index]) / 2.0)
+        values[index] = float(w[index]) if noise == 0 else float(w[index]) + noise * step
+    return values
+
+
+def clipped_forward(
+    w: NDArray[Any], *, low: int, high: int, bits: int, scales: Scales, axis: int | None = None
+) -> NDArray[np.int64]:
+    """Codes of clip(round(w / scale), low, high) in two's complement: `LSQ`, and what `DoubleRounding` stores."""
+    codes = np.zeros(w.shape, np.int64)
+    for channel, members in _channels(w.shape, axis).items():
+        for index in members:
+            z = float(w[index]) / scales[channel]
+            q = high if z >= high else low if z <= low else round(z)
+            codes[index] = q if q >= 0 else q + 2**bits
+    return codes
+
+
+def clipped_backward(
+    w: NDArray[Any], grad_out: NDArray[Any], *, low: int, high: int, scales: Scales, axis: int | None = None
+) -> NDArray[Any]:
+    """Gradient of `LSQ` by w."""
+    grad = np.zeros_like(grad_out, order="C")
+    for channel, members in _channels(w.shape, axis).items():
+        for index in members:
+            if low < float(w[index]) / scales[channel] < high:
+                grad[index] = grad_out[index]
+    return grad
+
+
+def lsq_steps(w: NDArray[Any], *, high: int, axis: int | None = None) -> Scales:
+    """Step of `LSQ` at the start: 2 mean |w| / sqrt(Q_P), 1 where that is 0."""
+    steps: Scales = {}
+    for channel, members in _channels(w.shape, axis).items():
+        mean = _ordered_sum([abs(float(w[index])) for index in members]) / max(len(members), 1)
+        steps[channel] = 2.0 * mean / math.sqrt(float(high)) or 1.0
+    return steps
+
+
+def lsq_step_gradient(
+    w: NDArray[Any], grad_out: NDArray[Any], *, low: int, high: int, scales: Scales, axis: int | None = None
+) -> Scales:
+    """Gradient of `LSQ` by the step of every channel, factor included."""
+    gradients: Scales = {}
+    for channel, members in _channels(w.shape, axis).items():
+        terms = []
+        for index in members:
+            z = float(w[index]) / scales[channel]
+            slope = float(low) if z <= low else float(high) if z >= high else round(z) - z
+            terms.append(float(grad_out[index]) * slope)
+        gradients[channel] = _ordered_sum(terms) * (1.0 / math.sqrt(max(len(terms), 1) * float(high)))
+    return gradients
+
+
+def narrowed(integer: int, bits: int) -> int:
+    """Integer of `bits` bits for a stored 8-bit integer, by integer arithmetic alone: round half to even, then clip."""
+    unit, half = 1 << (8 - bits), 1 << (bits - 1)
+    down, rest = divmod(integer, unit)
+    up = 2 * rest > unit or (2 * rest == unit and down % 2 == 1)
+    return min(max(down + up, -half), half - 1)
+
+
+def double_rounding_backward(
+    w: NDArray[Any], grad_out: NDArray[Any], *, bits: int, scales: Scales, axis: int | None = None
+) -> NDArray[Any]:
+    """Gradient of `DoubleRounding`: 0 where the wide or the narrow rounding is beyond its range."""
+    grad = np.zeros_like(grad_out, order="C")
+    for channel, members in _channels(w.shape, axis).items():
+        for index in members:
+            z = float(w[index]) / scales[channel]
+            if not abs(z) < 1000.0:
+                continue
+            wide = round(z)
+            narrow = round(wide / 2 ** (8 - bits))
+            if -128 <= wide <= 127 and -(2 ** (bits - 1)) <= narrow <= 2 ** (bits - 1) - 1:
+                grad[index] = grad_out[index]
+    return grad
