@@ -50,7 +50,7 @@ def _overview(report: Mapping[str, Any]) -> str:
     if "verify" in report:
         verify = report["verify"]
         passed = sum(bench["passed"] for bench in verify["testbenches"])
-        text = f"{verify['mismatches']:,} mismatches in {verify['vectors']:,} outputs of RTL and netlist"
+        text = f"{verify['mismatches']:,} mismatches in {verify['vectors']:,} outputs"
         rows.append(("verified", f"{text}, {passed} of {len(verify['testbenches'])} benches pass"))
     else:
         rows.append(("verified", "no: this run did not simulate the RTL"))

@@ -12,7 +12,7 @@ digits
   ShiftPEArray 16x16  412,346 um2, 3.42 ns, 25,300 cells
   SZTDecoder          12.7 um2, 0.11 ns, 2 cells
   szt datapath        412,142 um2, plain ternary 412,142 um2
-  verified            0 mismatches in 66,420 outputs of RTL and netlist, 6 of 6 benches pass
+  verified            0 mismatches in 66,420 outputs, 6 of 6 benches pass
 
   layer  m x k x n       cycles  PEs busy  bound by        nJ
   -----  --------------  ------  --------  -----------  -----
