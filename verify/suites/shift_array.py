@@ -107,12 +107,11 @@ def _memories(shape: _Shape) -> str:
 
 def payload_bits(machine: ShiftArray) -> dict[str, int]:
     """Width of each stream's payload: a memory word and `last`."""
-    acc_word = machine.acc_memory.word_bits(machine.acc_vector_bits)
     return {
-        "weights": machine.weight_memory.word_bits(machine.weight_vector_bits) + 1,
-        "activations": machine.act_memory.word_bits(machine.act_vector_bits) + 1,
-        "partials": acc_word + 1,
-        "results": acc_word + 1,
+        "weights": machine.weight_word_bits + 1,
+        "activations": machine.act_word_bits + 1,
+        "partials": machine.acc_word_bits + 1,
+        "results": machine.acc_word_bits + 1,
     }
 
 
