@@ -14,6 +14,7 @@ __all__ = [
     "LANES",
     "band_backward",
     "chunk_at",
+    "decoded",
     "divided",
     "magnitude_max",
     "magnitude_sum",
@@ -191,6 +192,16 @@ def band_backward(x: Floats, grad: Floats, limits: Doubles, out: Floats, first: 
         part, part_grad, part_out, limit = x[r, i:j], grad[r, i:j], out[r, i:j], limits[r]
         for k in range(part.size):
             part_out[k] = part_grad[k] if abs(np.float64(part[k])) <= limit else 0.0
+
+
+@njit(cache=True, nogil=True)
+def decoded(codes: Codes, table: Doubles, scales: Doubles, out: Floats, first: int, last: int) -> None:
+    """Write value of the code times scale."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, codes.shape[1])
+        part, part_out, scale = codes[r, i:j], out[r, i:j], scales[r]
+        for k in range(part.size):
+            part_out[k] = table[part[k]] * scale
 
 
 @njit(cache=True, nogil=True)

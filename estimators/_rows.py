@@ -17,6 +17,8 @@ _FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 
 def _floats(name: str, array: ArrayLike) -> NDArray[Any]:
     x = np.asarray(array)
+    if x.dtype.name == "bfloat16":  # of ml_dtypes; every bfloat16 is a float32
+        x = x.astype(np.float32)
     native = x.dtype.newbyteorder("=")
     if native not in _FLOATS:
         raise TypeError(f"`{name}` must be a float16, float32 or float64 array, got {x.dtype}")
@@ -24,7 +26,7 @@ def _floats(name: str, array: ArrayLike) -> NDArray[Any]:
 
 
 def latent(w: ArrayLike) -> NDArray[Any]:
-    """Return `w` as a native float32 or float64 array (float16 widens exactly); other dtypes raise TypeError."""
+    """Return `w` as a native float32 or float64 array; float16 and bfloat16 widen, other dtypes raise TypeError."""
     x = _floats("w", w)
     return x.astype(np.float32) if x.dtype == np.float16 else x
 

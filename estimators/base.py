@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import formats
+from tetrit.estimators._values import decoded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +35,11 @@ class Quantized:
     @property
     def values(self) -> NDArray[np.float64]:
         """Real values, ``decode(codes) * scale``, in float64 and of the shape of `codes`."""
-        values: NDArray[np.float64] = formats.get(self.format).decode(self.codes) * self.scale
-        return values
+        return decoded(formats.get(self.format), self.codes, self.scale, None)
+
+    def dequantize(self, out: NDArray[Any]) -> NDArray[Any]:
+        """Write `values` into `out`, of the shape of `codes`, rounded once to its float dtype, and return it."""
+        return decoded(formats.get(self.format), self.codes, self.scale, out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +48,25 @@ class Estimator(ABC):
 
     Contract: ``e(w)`` gives the codes that hardware stores, ``e.forward(w)`` the real values that the training loss
     sees (they are the same values unless the class says otherwise), and ``e.backward(w, grad_out)`` the gradient with
-    respect to the latent `w`, where `grad_out` is the gradient with respect to ``e.forward(w)``. The scale counts as a
-    constant in every backward rule. `w` is a float16, float32 or float64 array of any shape and memory order, and must
-    be finite; the result does not depend on its dtype beyond the values that it holds.
+    respect to the latent `w`, where `grad_out` is the gradient with respect to ``e.forward(w)``. A scale that is
+    computed from `w` counts as a constant in every backward rule. `w` is a float16, bfloat16 (of `ml_dtypes`), float32
+    or float64 array of any shape and memory order, and must be finite; the result does not depend on its dtype beyond
+    the values that it holds.
+
+    Attributes
+    ----------
+    name : str
+        By which `tetrit.estimators.get` knows the class.
+    learnable : tuple of str
+        Fields (a positive number, or a tuple with one per channel) that training learns with the weights. `start` gives
+        them their first values, `parameter_gradients` their gradients.
+    draws : bool
+        Whether calls and `forward` take the keyword `rng`, a `numpy.random.Generator`, for what they draw.
     """
 
     name: ClassVar[str]
+    learnable: ClassVar[tuple[str, ...]] = ()
+    draws: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, w: ArrayLike) -> Quantized:
@@ -59,9 +76,17 @@ class Estimator(ABC):
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the gradient with respect to the latent `w`, in the dtype of `grad_out`, or write it into `out`."""
 
-    def forward(self, w: ArrayLike) -> NDArray[np.float64]:
-        """Return the real values that the network computes with while it is trained, in float64."""
-        return self(w).values
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the real values that the network computes with while it is trained.
+
+        In float64, or written into `out`, an array of their shape, and rounded once to its dtype.
+        """
+        q = self(w)
+        return q.values if out is None else q.dequantize(out)
+
+    def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Return the gradient of every field named in `learnable`: float64, of shape () or (channels,)."""
+        return {}
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator and the latent array from which training starts at the float weights `w`."""
@@ -70,3 +95,7 @@ class Estimator(ABC):
     def at(self, progress: float) -> Self:
         """Return the estimator for the moment when the share `progress` of the training is done; by default itself."""
         return self
+
+    def after_step(self, w: ArrayLike) -> NDArray[Any]:
+        """Return the latent array that the optimiser's next step starts from, given the one that it arrived at."""
+        return np.array(w)

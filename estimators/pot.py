@@ -13,6 +13,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators import _kernels
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import largest_magnitudes, run
+from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 
 _FORMATS = ("pot2", "pot3", "pot3z", "pot4", "pot4z")
@@ -98,10 +99,9 @@ class PowerOfTwo(Estimator):
             format=self.format,
         )
 
-    def forward(self, w: ArrayLike) -> NDArray[np.float64]:
-        """Return the blend ``lam * Q(w) + (1 - lam) * w`` in float64."""
-        values: NDArray[np.float64] = self.lam * self(w).values + (1.0 - self.lam) * np.asarray(w, np.float64)
-        return values
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the blend ``lam * Q(w) + (1 - lam) * w``, in float64 or rounded once into `out`."""
+        return stored(self.lam * self(w).values + (1.0 - self.lam) * latent(w).astype(np.float64), out)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``(1 - lam) * grad_out``, computed in float64 and rounded once."""

@@ -13,6 +13,7 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import gradient, gradient_out, latent, to_rows
 from tetrit.estimators._run import largest_magnitudes, run, sums_of_magnitudes
+from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic._means import mean_magnitudes
@@ -107,15 +108,15 @@ class BiPer(Estimator):
         run(_kernels.sine_codes, rows, self.frequency, codes)
         return Quantized(codes=codes.reshape(x.shape), scale=np.array(self.scale), format="int2_symmetric")
 
-    def forward(self, w: ArrayLike) -> NDArray[np.float64]:
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``scale * sin(frequency * w)`` in stage 1, the values of the codes in stage 2."""
         if self.stage == 2:
-            return super().forward(w)
+            return super().forward(w, out=out)
         x = _phases(w, self.frequency)
         rows = to_rows(x, None)
         values = np.empty(rows.shape)
         run(_kernels.sine_values, rows, self.scale, self.frequency, values)
-        return values.reshape(x.shape)
+        return stored(values.reshape(x.shape), out)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``grad_out * scale * frequency * cos(frequency * w)``."""

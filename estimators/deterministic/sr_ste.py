@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import from_rows, gradient, gradient_out, latent, to_rows
+from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.uniform import STE
@@ -169,13 +170,13 @@ class SRSTE(Estimator):
         np.put_along_axis(codes, order, q.codes, self.along)
         return Quantized(codes=codes, scale=q.scale, format=q.format)
 
-    def forward(self, w: ArrayLike) -> NDArray[np.float64]:
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return what `inner` computes with at kept weights, and 0 at pruned ones."""
         x = latent(w)
         order = self._order(x)
         values = np.zeros(x.shape)
         np.put_along_axis(values, order, self.inner.forward(self._pack(x, order)), self.along)
-        return values
+        return stored(values, out)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the inner gradient at kept weights, ``grad_out + decay * w`` at pruned ones."""

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import checked_axis, gradient, gradient_out, latent
+from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import generator
@@ -108,6 +109,7 @@ class GaussWS(Estimator):
     """
 
     name: ClassVar[str] = "gauss_ws"
+    draws: ClassVar[bool] = True
 
     bits: float = 6.0
     end_bits: float = 4.0
@@ -129,11 +131,13 @@ class GaussWS(Estimator):
         """Return the deployed codes, uint8 (up to 8 bits) or uint16, of the same shape."""
         return STE(format=f"int{math.ceil(self.bits)}", axis=self.axis)(w)
 
-    def forward(self, w: ArrayLike, *, rng: np.random.Generator | None = None) -> NDArray[np.float64]:
+    def forward(
+        self, w: ArrayLike, *, rng: np.random.Generator | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Return the weights with their noise, float64 of the shape of `w`. One draw per element."""
         x = latent(w)
         normals = generator(rng, self.seed).standard_normal(x.shape)
-        return self._noisy(x, normals)[0]
+        return stored(self._noisy(x, normals)[0], out)
 
     def steps(self, w: ArrayLike) -> NDArray[np.float64]:
         """Return the step of every block: the shape of `w` with the last two axes divided by `block`, rounded up."""

@@ -12,6 +12,7 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run
+from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import REAL_FORMATS, absmax_scales, neighbours, sums
@@ -88,6 +89,7 @@ class LOTION(Estimator):
     """
 
     name: ClassVar[str] = "lotion"
+    draws: ClassVar[bool] = True
 
     format: str = "int4"
     axis: int | None = None
@@ -119,12 +121,15 @@ class LOTION(Estimator):
             format=self.format,
         )
 
-    def forward(self, w: ArrayLike, *, rng: np.random.Generator | None = None) -> NDArray[np.float64]:
+    def forward(
+        self, w: ArrayLike, *, rng: np.random.Generator | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Return `w` in float64 (penalty form), or the values of one randomised rounding (sampled form)."""
         if self.form == "sampled":
-            return self._rounding(w, rng).values
+            q = self._rounding(w, rng)
+            return q.values if out is None else q.dequantize(out)
         x, _, _ = self._scaled(w)
-        return x.astype(np.float64)
+        return stored(x.astype(np.float64), out)
 
     def variance(self, w: ArrayLike) -> NDArray[np.float64]:
         """Return the variance of the rounding of every weight, s^2 (v - a)(b - v), float64 of the shape of `w`."""

@@ -76,6 +76,7 @@ class LSQ(Estimator):
     """
 
     name: ClassVar[str] = "lsq"
+    learnable: ClassVar[tuple[str, ...]] = ("step",)
 
     format: str = "int4"
     axis: int | None = None
@@ -120,6 +121,11 @@ class LSQ(Estimator):
         grad = to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
         run(_kernels.clipped_terms, rows, steps, low, high, grad, terms)
         return scale_array(sums(terms) * self.gradient_factor(rows.shape[1]), x.shape, self.axis)
+
+    def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Return `step_gradient`, of shape () or (channels,)."""
+        grad = self.step_gradient(w, grad_out)
+        return {"step": grad.reshape(-1) if self.axis is not None else grad}
 
     def gradient_factor(self, n: int) -> float:
         """Return 1 / sqrt(n Q_P) for a step that `n` weights share (1 / sqrt(Q_P) for none)."""

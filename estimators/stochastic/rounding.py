@@ -73,6 +73,7 @@ class StochasticRounding(Estimator):
     """
 
     name: ClassVar[str] = "stochastic_rounding"
+    draws: ClassVar[bool] = True
 
     format: str = "int4"
     axis: int | None = None
@@ -102,9 +103,12 @@ class StochasticRounding(Estimator):
             format=self.format,
         )
 
-    def forward(self, w: ArrayLike, *, rng: np.random.Generator | None = None) -> NDArray[np.float64]:
+    def forward(
+        self, w: ArrayLike, *, rng: np.random.Generator | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Return the rounded values in float64, those of ``e(w, rng=rng)``."""
-        return self(w, rng=rng).values
+        q = self(w, rng=rng)
+        return q.values if out is None else q.dequantize(out)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""
