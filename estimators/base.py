@@ -57,15 +57,15 @@ class Estimator(ABC):
     ----------
     name : str
         By which `tetrit.estimators.get` knows the class.
-    learnable : tuple of str
-        Fields (a positive number, or a tuple with one per channel) that training learns with the weights. `start` gives
-        them their first values, `parameter_gradients` their gradients.
+    learnable : dict of str to float
+        Fields (a number, or a tuple with one per channel) that training learns with the weights, and the least value
+        that each may take. `start` gives them their first values, `parameter_gradients` their gradients.
     draws : bool
         Whether calls and `forward` take the keyword `rng`, a `numpy.random.Generator`, for what they draw.
     """
 
     name: ClassVar[str]
-    learnable: ClassVar[tuple[str, ...]] = ()
+    learnable: ClassVar[dict[str, float]] = {}
     draws: ClassVar[bool] = False
 
     @abstractmethod
@@ -91,6 +91,10 @@ class Estimator(ABC):
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator and the latent array from which training starts at the float weights `w`."""
         return self, np.array(w)
+
+    def value_shape(self, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the values that belong to a latent array of the given shape; by default the same."""
+        return latent_shape
 
     def at(self, progress: float) -> Self:
         """Return the estimator for the moment when the share `progress` of the training is done; by default itself."""

@@ -122,6 +122,10 @@ class DenseShift(Estimator):
         references = np.stack([unit, *(np.abs(unit) - border for border in borders)])
         return replace(self, scale=scale), references.astype(x.dtype)
 
+    def value_shape(self, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of one reference."""
+        return latent_shape[1:]
+
     def _references(self, w: ArrayLike) -> NDArray[Any]:
         x = np.ascontiguousarray(latent(w))
         count = _REFERENCES[self.format]

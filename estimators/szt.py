@@ -1,6 +1,6 @@
 """The signed-zero-ternary estimator: thresholds, scales, codes, and the gradient by a pluggable surrogate."""
 
-__all__ = ["SZT"]
+__all__ = ["RATIOS", "SZT"]
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +16,8 @@ from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitu
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.surrogates import SURROGATES, Surrogate
 
-_RATIOS = {"twn": 0.7, "absmean": 0.5}
+RATIOS = {"twn": 0.7, "absmean": 0.5}
+"""Threshold over mean magnitude."""
 _SCALES = ("kept", "absmean")
 
 
@@ -85,7 +86,7 @@ class SZT(Estimator):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", checked_axis(self.axis))
-        checks.choice("threshold", self.threshold, _RATIOS)
+        checks.choice("threshold", self.threshold, RATIOS)
         checks.choice("scale", self.scale, _SCALES)
         if not isinstance(self.surrogate, Surrogate):
             object.__setattr__(self, "surrogate", SURROGATES[checks.choice("surrogate", self.surrogate, SURROGATES)]())
@@ -136,4 +137,4 @@ class SZT(Estimator):
             checks.finite("w", x)
             raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
         means = sums / max(rows.shape[1], 1)
-        return means, _RATIOS[self.threshold] * means
+        return means, RATIOS[self.threshold] * means

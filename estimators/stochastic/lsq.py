@@ -76,7 +76,7 @@ class LSQ(Estimator):
     """
 
     name: ClassVar[str] = "lsq"
-    learnable: ClassVar[tuple[str, ...]] = ("step",)
+    learnable: ClassVar[dict[str, float]] = {"step": np.finfo(np.float32).tiny.item()}
 
     format: str = "int4"
     axis: int | None = None

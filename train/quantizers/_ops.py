@@ -1,0 +1,81 @@
+"""The operators behind every quantiser module: the golden kernels on the CPU, the torch rules elsewhere, autograd.
+
+`torch.compile` sees them as opaque operators, which also keeps its fusions from changing a bit.
+"""
+
+__all__ = ["quantize"]
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tetrit.train.quantizers import _golden
+from tetrit.train.quantizers.rules import rule_of
+
+
+def _forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
+    if w.device.type == "cpu":
+        return _golden.forward(w, learned, progress, seed, hard, key)
+    e = _golden.current(key, progress, ())
+    rule = rule_of(e)
+    if hard:
+        return rule.values(e, w, learned).to(w.dtype)
+    generator = torch.Generator(w.device).manual_seed(int(seed)) if e.draws else None
+    return rule.forward(e, w, learned, generator).to(w.dtype)
+
+
+def _backward(w: Tensor, grad: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> list[Tensor]:
+    if w.device.type == "cpu":
+        return _golden.backward(w, grad, learned, progress, key)
+    e = _golden.current(key, progress, ())
+    return rule_of(e).backward(e, w, grad, learned)
+
+
+@torch.library.custom_op("tetrit::quantize", mutates_args=())
+def _forward_op(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
+    return _forward(w, learned, progress, seed, hard, key)
+
+
+@_forward_op.register_fake
+def _(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
+    return w.new_empty(_golden.registered(key).value_shape(tuple(w.shape)))
+
+
+@torch.library.custom_op("tetrit::quantize_backward", mutates_args=())
+def _backward_op(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str) -> list[Tensor]:
+    return _backward(w, grad, learned, progress, key)
+
+
+@_backward_op.register_fake
+def _(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str) -> list[Tensor]:
+    return [w.new_empty(w.shape, dtype=grad.dtype), *(torch.empty_like(p) for p in learned)]
+
+
+class _Quantize(torch.autograd.Function):
+    """Saves the latent tensor itself, which the parameter holds anyway, and nothing else of its size."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
+        ctx.save_for_backward(w, progress, *learned)
+        ctx.key = key
+        # the dispatcher costs as much as a small layer: only a compiler needs it
+        if torch.compiler.is_compiling():
+            return _forward_op(w, list(learned), progress, seed, hard, key)
+        return _forward(w, learned, progress, seed, hard, key)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        w, progress, *learned = ctx.saved_tensors
+        if torch.compiler.is_compiling():
+            first, *extra = _backward_op(w, grad, learned, progress, ctx.key)
+        else:
+            first, *extra = _backward(w, grad, learned, progress, ctx.key)
+        return (first, None, None, None, None, *extra)
+
+
+def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
+    """Return the values of the estimator registered as `key`, with its backward rule for `w` and `learned`."""
+    result: Tensor = _Quantize.apply(w, progress, seed, hard, key, *learned)
+    return result

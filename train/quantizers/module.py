@@ -1,0 +1,180 @@
+"""The quantiser module: an estimator that any PyTorch network can hold, with its learned fields and its progress."""
+
+__all__ = ["Quantizer", "quantizer"]
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tetrit import estimators
+from tetrit.errors import InvalidValueError
+from tetrit.estimators import Estimator, Quantized
+from tetrit.train.quantizers import _golden
+from tetrit.train.quantizers._ops import quantize
+from tetrit.train.quantizers._table import from_table, to_table
+from tetrit.train.quantizers.rules import rule_of
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class Quantizer(nn.Module):
+    """An estimator of `tetrit.estimators` as a module: latent tensor in, quantised values out.
+
+    In training mode the result is ``estimator.forward(w)``, in evaluation mode the values that the codes stand for
+    (``estimator(w).values``), both rounded once to the dtype of `w` (bfloat16: through float32). The gradient is
+    ``estimator.backward``, that of learned fields ``estimator.parameter_gradients``.
+
+    Contract: on the CPU forward and backward are those of the golden estimator, bit for bit, with `torch.compile` too.
+    On other devices the same rule runs in tensor operations without waiting for the device: forward the same bits,
+    gradients within float32 rounding; there, a NaN or an infinity in `w` makes the result NaN instead of raising an
+    error. The backward pass saves `w` and no other tensor of its size.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        The golden estimator; see `quantizer` to make a module by name.
+
+    Raises
+    ------
+    TypeError
+        If `w` is no tensor of floats.
+    InvalidValueError
+        On the CPU, as the estimator does, for instance if `w` has a NaN.
+
+    Notes
+    -----
+    A stochastic estimator takes one seed per call from torch's CPU generator in training mode (so `torch.manual_seed`
+    makes runs repeatable), and its own field `seed` in evaluation mode.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tetrit.train import quantizer
+    >>> q = quantizer("szt", threshold="absmean")
+    >>> w = torch.tensor([0.9, 0.1, -0.1, -0.9], requires_grad=True)
+    >>> q(w)
+    tensor([ 0.9000,  0.0000, -0.0000, -0.9000], grad_fn=<_QuantizeBackward>)
+    >>> q(w).sum().backward()
+    >>> w.grad
+    tensor([1.0000, 0.9800, 1.0200, 1.0000])
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__()
+        if not isinstance(estimator, Estimator):
+            raise TypeError(f"`estimator` must be an Estimator, got {type(estimator).__name__}")
+        # not a buffer: it must stay on the CPU when the module moves, so that no device is waited for
+        self._progress = torch.zeros((), dtype=torch.float64)
+        self._seed = torch.zeros((), dtype=torch.int64)
+        self._take(estimator)
+
+    def _take(self, estimator: Estimator) -> None:
+        self._golden = estimator
+        self._key = _golden.register(estimator)
+        for name in estimator.learnable:
+            value = getattr(estimator, name)
+            self._parameters.pop(name, None)
+            if value is not None:
+                self.register_parameter(name, nn.Parameter(torch.tensor(value, dtype=torch.get_default_dtype())))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._key = _golden.register(self._golden)
+
+    def _learned(self) -> list[Tensor]:
+        return [p for name, p in self._parameters.items() if name in self._golden.learnable and p is not None]
+
+    @property
+    def estimator(self) -> Estimator:
+        """The golden estimator as it is now: at this progress, with these learned values."""
+        return _golden.current(self._key, self._progress, [p.detach() for p in self._learned()])
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, from 0 to 1: what schedules of estimators follow."""
+        return self._progress.item()
+
+    def set_progress(self, progress: float) -> None:
+        """Set `progress`; values beyond 0 and 1 count as these."""
+        self._progress.fill_(min(max(float(progress), 0.0), 1.0))
+
+    def start(self, w: Tensor) -> Tensor:
+        """Fix the fields that depend on the float tensor `w`, learned ones included, and return the first latent."""
+        estimator, latent = self._golden.start(_golden.array(w.cpu()))
+        self._take(estimator)
+        for p in self._learned():
+            p.data = p.data.to(w.device)
+        return torch.as_tensor(latent, dtype=w.dtype, device=w.device)
+
+    def forward(self, w: Tensor) -> Tensor:
+        """Return the quantised values of `w`, of its dtype."""
+        if not isinstance(w, Tensor) or w.dtype not in _FLOATS:
+            got = w.dtype if isinstance(w, Tensor) else type(w).__name__
+            raise TypeError(f"`w` must be a float16, bfloat16, float32 or float64 tensor, got {got}")
+        seed = torch.randint(1 << 62, ()) if self._golden.draws and self.training else self._seed
+        return quantize(w, self._learned(), self._progress, seed, not self.training, self._key)
+
+    def codes(self, w: Tensor) -> Quantized:
+        """Return the codes and scale that hardware stores for the latent `w`."""
+        return self.estimator(_golden.array(w.cpu()))
+
+    @torch.no_grad()
+    def after_step(self, w: Tensor) -> None:
+        """Move the latent `w`, in place, to where the optimiser's next step starts from; most estimators leave it."""
+        e = self.estimator
+        if type(e).after_step is Estimator.after_step:
+            return
+        if w.device.type == "cpu":
+            w.copy_(torch.from_numpy(e.after_step(_golden.array(w))))
+        else:
+            w.copy_(rule_of(e).after_step(e, w))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return name, fields and progress as plain numbers, texts, lists and dicts."""
+        return {"estimator": to_table(self._golden), "progress": self.progress}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_extra_state` gave; a state of another estimator raises InvalidValueError."""
+        found = from_table(state["estimator"])
+        if type(found) is not type(self._golden):
+            raise InvalidValueError(
+                f"the state is that of the estimator '{found.name}', the module has '{self._golden.name}'"
+            )
+        learned = dict(self._parameters)
+        self._take(found)
+        self._parameters.update(learned)
+        self.set_progress(state["progress"])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # a module that was never started has no learned parameters yet
+        for name in self._golden.learnable:
+            if name not in self._parameters and (value := state_dict.get(prefix + name)) is not None:
+                self.register_parameter(name, nn.Parameter(torch.empty_like(value)))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extra_repr(self) -> str:
+        """Return the estimator as it was given or started."""
+        return repr(self._golden)
+
+
+def quantizer(name: str, **params: Any) -> Quantizer:
+    """Return a module for the estimator `name` of `tetrit.estimators` with the given fields.
+
+    Parameters
+    ----------
+    name : str
+        One of ``tetrit.estimators.names()``.
+    **params
+        Fields of the estimator's class, e.g. ``axis=0`` for one scale per output of a Linear layer.
+
+    Returns
+    -------
+    Quantizer
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such estimator or no such field; the message suggests the nearest name.
+    """
+    return Quantizer(estimators.get(name, **params))
