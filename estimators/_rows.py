@@ -1,6 +1,6 @@
 """The one place where estimators check their arrays and lay them out as contiguous rows, one row per scale."""
 
-__all__ = ["checked_axis", "from_rows", "gradient", "gradient_out", "latent", "scale_array", "to_rows"]
+__all__ = ["checked_axis", "copied", "from_rows", "gradient", "gradient_out", "latent", "scale_array", "to_rows"]
 
 import operator
 from collections.abc import Callable
@@ -116,3 +116,12 @@ def gradient_out(
     with np.errstate(over="ignore"):
         np.copyto(out, result, casting="same_kind")
     return out
+
+
+def copied(grad_out: ArrayLike, shape: tuple[int, ...], out: NDArray[Any] | None) -> NDArray[Any]:
+    """Return a copy of the gradient, the backward rule of straight-through estimators, or write it into `out`."""
+
+    def copy(rows: NDArray[Any], into: NDArray[Any]) -> None:
+        into[...] = rows
+
+    return gradient_out(gradient(grad_out, shape), None, out, copy)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tetrit import checks, formats
 from tetrit.estimators import _kernels
 from tetrit.estimators._run import run
+from tetrit.formats.block import block_values
 
 _FLOATS = (np.float16, np.float32, np.float64)
 _SHORT = 16
@@ -28,25 +29,48 @@ def stored(values: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
 
 
 def decoded(
-    fmt: formats.Format, codes: NDArray[Any], scale: NDArray[np.float64], out: NDArray[Any] | None
+    fmt: formats.Format,
+    codes: NDArray[Any],
+    scale: NDArray[np.float64],
+    out: NDArray[Any] | None,
+    block: int | None = None,
 ) -> NDArray[Any]:
     """Return ``fmt.decode(codes) * scale``, the product in float64, rounded once to the dtype of `out` if it is given.
 
-    `codes` must be codes of the format; `scale` broadcasts against them.
+    `codes` must be codes of the format; `scale` broadcasts against the values, or is one per `block` neighbours along
+    the last axis. Complex values come as two real ones along a new first axis.
     """
-    table = fmt.values
-    channels = [axis for axis, n in enumerate(scale.shape) if n != 1]
-    axis = channels[0] if channels else 0
-    inner = math.prod(codes.shape[axis + 1 :]) if channels else codes.size
-    real = table.dtype == np.float64 and codes.dtype in (np.uint8, np.uint16)
+    if fmt.values.dtype != np.float64:
+        shape = (2, *codes.shape)
+        if out is not None:
+            _checked(out, shape)
+        pair = np.empty(shape) if out is None else out
+        shared = np.broadcast_to(scale, (2, *scale.shape[1:]))
+        for part, table in enumerate((fmt.values.real.copy(), fmt.values.imag.copy())):
+            _scaled(table, codes, shared[part, ...], pair[part, ...])
+        return pair
     if out is not None:
         _checked(out, codes.shape)
-    if not real or len(channels) > 1 or inner < _SHORT or not codes.flags.c_contiguous:
-        return stored(np.asarray(fmt.decode(codes) * scale), out)
-    direct = out is not None and out.flags.c_contiguous and out.dtype != np.float16
-    into = out if out is not None and direct else np.empty(codes.shape)
-    outer = math.prod(codes.shape[:axis]) if channels else 1
-    run(_kernels.decoded, codes.reshape(-1, inner), table, np.tile(scale.reshape(-1), outer), into.reshape(-1, inner))
+    result = np.empty(codes.shape) if out is None else out
+    if block is not None and codes.ndim:
+        return block_values(fmt, codes, scale, block, result)
+    return _scaled(fmt.values, codes, scale, result)
+
+
+def _scaled(
+    table: NDArray[np.float64], codes: NDArray[Any], scale: NDArray[np.float64], out: NDArray[Any]
+) -> NDArray[Any]:
+    """Write ``table[codes] * scale`` into `out` and return it."""
+    channels = [axis for axis, n in enumerate(scale.shape) if n != 1]
+    first, last = (channels[0], channels[-1] + 1) if channels else (0, 0)
+    inner = math.prod(codes.shape[last:])
+    adjacent = scale.shape[first:last] == codes.shape[first:last]
+    if not (adjacent and inner >= _SHORT and codes.flags.c_contiguous and codes.dtype in (np.uint8, np.uint16)):
+        return stored(table[codes] * scale, out)
+    direct = out.flags.c_contiguous and out.dtype != np.float16
+    into = out if direct else np.empty(codes.shape)
+    scales = np.tile(scale.reshape(-1), math.prod(codes.shape[:first]))
+    run(_kernels.decoded, codes.reshape(-1, inner), table, scales, into.reshape(-1, inner))
     return into if direct else stored(into, out)
 
 

@@ -22,24 +22,45 @@ class Quantized:
     codes : ndarray of unsigned int
         Codes of `format`.
     scale : ndarray of float64
-        Positive; of shape ``()`` for one scale per tensor, or of the tensor's rank with every axis but the channel
-        axis of length 1, so that it broadcasts against `codes`.
+        Positive; of shape ``()`` for one scale per tensor, or of the rank of the values with every axis but the channel
+        axes of length 1, so that it broadcasts against them. Where `block` is given: one for every block, of the shape
+        of the codes but with the number of blocks for the length of the last axis, or ``()`` for codes without axes.
     format : str
         Name of a scalar format of `tetrit.formats`.
+    block : int or None
+        How many neighbours along the last axis share a scale; the last block may be shorter. None where `scale`
+        broadcasts.
+
+    Notes
+    -----
+    Codes of complex values (`fairy2`) stand for two real numbers each: the values have a leading axis of length 2, the
+    real parts and the imaginary parts, and `scale` broadcasts against that.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit.estimators import Quantized
+    >>> codes = np.array([1, 2, 3, 4], np.uint8)
+    >>> Quantized(codes=codes, scale=np.array([1.0, 10.0]), format="int4", block=3).values
+    array([ 1.,  2.,  3., 40.])
+    >>> Quantized(codes=codes - 1, scale=np.array([[1.0], [0.5]]), format="fairy2").values
+    array([[ 1. ,  0. , -1. , -0. ],
+           [ 0. ,  0.5,  0. , -0.5]])
     """
 
     codes: NDArray[Any]
     scale: NDArray[np.float64]
     format: str
+    block: int | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """Real values, ``decode(codes) * scale``, in float64 and of the shape of `codes`."""
-        return decoded(formats.get(self.format), self.codes, self.scale, None)
+        """Real values, ``decode(codes) * scale``, in float64: of the shape of `codes`, or (2, ...) for complex ones."""
+        return decoded(formats.get(self.format), self.codes, self.scale, None, self.block)
 
     def dequantize(self, out: NDArray[Any]) -> NDArray[Any]:
-        """Write `values` into `out`, of the shape of `codes`, rounded once to its float dtype, and return it."""
-        return decoded(formats.get(self.format), self.codes, self.scale, out)
+        """Write `values` into `out`, of their shape, rounded once to its float dtype, and return it."""
+        return decoded(formats.get(self.format), self.codes, self.scale, out, self.block)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +108,11 @@ class Estimator(ABC):
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return the gradient of every field named in `learnable`: float64, of shape () or (channels,)."""
         return {}
+
+    @property
+    def straight_through(self) -> bool:
+        """Whether `backward` returns `grad_out` as it is, for every latent."""
+        return False
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator and the latent array from which training starts at the float weights `w`."""

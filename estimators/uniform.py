@@ -10,7 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks
 from tetrit.estimators import _kernels
-from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._rows import (
+    checked_axis,
+    copied,
+    from_rows,
+    gradient,
+    gradient_out,
+    latent,
+    scale_array,
+    to_rows,
+)
 from tetrit.estimators._run import largest_magnitudes, run
 from tetrit.estimators.base import Estimator, Quantized
 
@@ -102,12 +111,12 @@ class STE(_Uniform):
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""
-        g = gradient(grad_out, latent(w).shape)
+        return copied(grad_out, latent(w).shape, out)
 
-        def copy(rows: NDArray[Any], into: NDArray[Any]) -> None:
-            into[...] = rows
-
-        return gradient_out(g, None, out, copy)
+    @property
+    def straight_through(self) -> bool:
+        """True."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,33 @@
 """Splits a compiled loop over threads: blocks are handed out one by one, so a slow core does less."""
 
-__all__ = ["SMALL", "run_blocks"]
+__all__ = ["SMALL", "run_blocks", "undivided"]
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 
 SMALL = 4096
 """Arrays up to this size are not worth loading the compiler for; numpy handles them by the definition itself."""
 
 _BLOCK = 1 << 18
+
+_here = threading.local()
+
+
+@contextmanager
+def undivided(largest: int) -> Iterator[None]:
+    """Let the calling thread do loops of up to `largest` elements alone.
+
+    For callers whose own threads (those of PyTorch's operators, which spin for a while after their work) would only
+    lose the cores to ours.
+    """
+    before = getattr(_here, "largest", 0)
+    _here.largest = largest
+    try:
+        yield
+    finally:
+        _here.largest = before
 
 
 def run_blocks(task: Callable[[int, int], None], n: int) -> None:
@@ -19,7 +37,7 @@ def run_blocks(task: Callable[[int, int], None], n: int) -> None:
     safe. The first exception of a task is raised again here, after all threads have stopped.
     """
     n_blocks = -(-n // _BLOCK)
-    if n_blocks <= 1:
+    if n_blocks <= 1 or n <= getattr(_here, "largest", 0):
         task(0, n)
         return
     import numba

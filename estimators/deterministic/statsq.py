@@ -10,7 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._rows import (
+    checked_axis,
+    copied,
+    from_rows,
+    gradient,
+    gradient_out,
+    latent,
+    scale_array,
+    to_rows,
+)
 from tetrit.estimators._run import run
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
@@ -106,6 +115,8 @@ class StatsQ(Estimator):
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out`, with 0 where a weight is frozen."""
         x = latent(w)
+        if self.straight_through:
+            return copied(grad_out, x.shape, out)
         g = gradient(grad_out, x.shape)
         frozen = to_rows(self.frozen(x), self.axis)
 
@@ -113,6 +124,11 @@ class StatsQ(Estimator):
             into[...] = np.where(frozen, 0.0, rows)
 
         return gradient_out(g, self.axis, out, free)
+
+    @property
+    def straight_through(self) -> bool:
+        """Whether no weight is ever frozen."""
+        return self.cga is None
 
     def frozen(self, w: ArrayLike) -> NDArray[np.bool_]:
         """Return True where ``cga`` freezes a weight, of the shape of `w`; False everywhere without ``cga``."""

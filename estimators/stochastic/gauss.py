@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._rows import checked_axis, gradient, gradient_out, latent
+from tetrit.estimators._rows import checked_axis, copied, latent
 from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
@@ -146,12 +146,12 @@ class GaussWS(Estimator):
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""
-        g = gradient(grad_out, latent(w).shape)
+        return copied(grad_out, latent(w).shape, out)
 
-        def copy(rows: NDArray[Any], into: NDArray[Any]) -> None:
-            into[...] = rows
-
-        return gradient_out(g, None, out, copy)
+    @property
+    def straight_through(self) -> bool:
+        """True."""
+        return True
 
     def at(self, progress: float) -> Self:
         """Return the estimator with the width ``bits + (end_bits - bits) * progress``; to be asked of the first one."""

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
-from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._rows import (
+    checked_axis,
+    copied,
+    from_rows,
+    latent,
+    scale_array,
+    to_rows,
+)
 from tetrit.estimators._run import run
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
@@ -112,9 +119,9 @@ class StochasticRounding(Estimator):
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""
-        g = gradient(grad_out, latent(w).shape)
+        return copied(grad_out, latent(w).shape, out)
 
-        def copy(rows: NDArray[Any], into: NDArray[Any]) -> None:
-            into[...] = rows
-
-        return gradient_out(g, None, out, copy)
+    @property
+    def straight_through(self) -> bool:
+        """True."""
+        return True

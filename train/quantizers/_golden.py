@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tetrit.estimators import Estimator
+from tetrit.parallel import undivided
 
 _ESTIMATORS: dict[str, Estimator] = {}
 
@@ -45,6 +46,10 @@ def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
     return replace(e, **fields)
 
 
+_UNDIVIDED = 1 << 22
+"""Up to this size the kernels stay on one thread: torch's own wait actively for their next operator meanwhile."""
+
+
 def array(x: Tensor) -> NDArray[Any]:
     """Return the memory of a CPU tensor as an array; bfloat16, which numpy lacks, widens to float32."""
     plain = x.detach()
@@ -60,21 +65,25 @@ def forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor
     x = array(w)
     values = torch.empty(e.value_shape(x.shape), dtype=torch.float32 if w.dtype == torch.bfloat16 else w.dtype)
     into = values.numpy()
-    if hard:
-        e(x).dequantize(into)
-    elif e.draws:
-        e.forward(x, out=into, rng=np.random.default_rng(int(seed)))  # type: ignore[call-arg]
-    else:
-        e.forward(x, out=into)
+    with undivided(_UNDIVIDED):
+        if hard:
+            e(x).dequantize(into)
+        elif e.draws:
+            e.forward(x, out=into, rng=np.random.default_rng(int(seed)))  # type: ignore[call-arg]
+        else:
+            e.forward(x, out=into)
     return values.to(w.dtype)
 
 
 def backward(w: Tensor, grad: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> list[Tensor]:
     """Return the gradients of the latent tensor, in the dtype of `grad`, and of every learned field, in its own."""
     e = current(key, progress, learned)
+    if e.straight_through and not learned:
+        return [grad]
     x, g = array(w), array(grad)
     result = torch.empty(w.shape, dtype=torch.float32 if grad.dtype == torch.bfloat16 else grad.dtype)
-    e.backward(x, g, out=result.numpy())
-    found = e.parameter_gradients(x, g) if learned else {}
+    with undivided(_UNDIVIDED):
+        e.backward(x, g, out=result.numpy())
+        found = e.parameter_gradients(x, g) if learned else {}
     extra = [torch.as_tensor(found[name], dtype=p.dtype) for name, p in zip(e.learnable, learned, strict=False)]
     return [result.to(grad.dtype), *extra]

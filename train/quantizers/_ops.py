@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tetrit.train.quantizers import _golden
-from tetrit.train.quantizers.rules import rule_of
+from tetrit.train.quantizers.rules import rounded, rule_of
 
 
 def _forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
@@ -21,9 +21,9 @@ def _forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tenso
     e = _golden.current(key, progress, ())
     rule = rule_of(e)
     if hard:
-        return rule.values(e, w, learned).to(w.dtype)
+        return rounded(rule.values(e, w, learned), w.dtype)
     generator = torch.Generator(w.device).manual_seed(int(seed)) if e.draws else None
-    return rule.forward(e, w, learned, generator).to(w.dtype)
+    return rounded(rule.forward(e, w, learned, generator), w.dtype)
 
 
 def _backward(w: Tensor, grad: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> list[Tensor]:
@@ -45,7 +45,8 @@ def _(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bo
 
 @torch.library.custom_op("tetrit::quantize_backward", mutates_args=())
 def _backward_op(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str) -> list[Tensor]:
-    return _backward(w, grad, learned, progress, key)
+    first, *extra = _backward(w, grad, learned, progress, key)
+    return [first.clone() if first is grad else first, *extra]  # results of an operator must be new tensors
 
 
 @_backward_op.register_fake
