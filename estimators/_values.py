@@ -1,8 +1,9 @@
 """From codes to real values in one pass over memory, and how results of float64 reach an array of the caller."""
 
-__all__ = ["decoded", "stored"]
+__all__ = ["checked", "decoded", "in_one_pass", "stored"]
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from tetrit import checks, formats
 from tetrit.estimators import _kernels
+from tetrit.estimators._rows import from_rows, to_rows
 from tetrit.estimators._run import run
 from tetrit.formats.block import block_values
 
@@ -22,7 +24,7 @@ def stored(values: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
     """Return `values`, or `out` with them, rounded once to its dtype."""
     if out is None:
         return values
-    _checked(out, values.shape)
+    checked(out, values.shape)
     with np.errstate(over="ignore"):
         np.copyto(out, values, casting="same_kind")
     return out
@@ -43,14 +45,14 @@ def decoded(
     if fmt.values.dtype != np.float64:
         shape = (2, *codes.shape)
         if out is not None:
-            _checked(out, shape)
+            checked(out, shape)
         pair = np.empty(shape) if out is None else out
         shared = np.broadcast_to(scale, (2, *scale.shape[1:]))
         for part, table in enumerate((fmt.values.real.copy(), fmt.values.imag.copy())):
             _scaled(table, codes, shared[part, ...], pair[part, ...])
         return pair
     if out is not None:
-        _checked(out, codes.shape)
+        checked(out, codes.shape)
     result = np.empty(codes.shape) if out is None else out
     if block is not None and codes.ndim:
         return block_values(fmt, codes, scale, block, result)
@@ -74,7 +76,24 @@ def _scaled(
     return into if direct else stored(into, out)
 
 
-def _checked(out: Any, shape: tuple[int, ...]) -> None:
+def in_one_pass(
+    x: NDArray[Any], axis: int | None, out: NDArray[Any] | None, kernel: Callable[..., None], *args: Any
+) -> NDArray[Any]:
+    """Run ``kernel(rows of x, *args, rows of the result)``; the result is float64 or, rounded once, in `out`."""
+    rows = to_rows(x, axis)
+    if out is not None:
+        checked(out, x.shape)
+        if axis in (None, 0) and out.flags.c_contiguous and out.dtype != np.float16:
+            run(kernel, rows, *args, out.reshape(rows.shape))
+            return out
+    into = np.empty(rows.shape)
+    run(kernel, rows, *args, into)
+    return stored(from_rows(into, x.shape, axis), out)
+
+
+def checked(out: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return `out` if it is a float array of this shape that can be written to."""
     if not isinstance(out, np.ndarray) or out.dtype not in _FLOATS:
         raise TypeError(f"`out` must be a float16, float32 or float64 array, got {getattr(out, 'dtype', out)!r}")
     checks.output(out, shape, out.dtype, apart={})
+    return out

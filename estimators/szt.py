@@ -13,6 +13,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators import _kernels
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitudes
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.surrogates import SURROGATES, Surrogate
 
@@ -100,12 +101,21 @@ class SZT(Estimator):
         parts = np.empty((len(rows), chunk_count(rows.shape[1])))
         kept = np.empty(parts.shape, np.int64)
         run(_kernels.szt_codes, rows, thresholds, codes, parts, kept)
-        sums, counts = sum_chunks(parts), sum_chunks(kept)
-        scales = sums / np.maximum(counts, 1) if self.scale == "kept" else means
-        scales = np.where((counts > 0) & (scales > 0), scales, 1.0)
+        scales = self._scales(means, parts, kept)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis), scale=scale_array(scales, x.shape, self.axis), format="szt"
         )
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = latent(w)
+        rows = to_rows(x, self.axis)
+        means, thresholds = self._thresholds(x, rows)
+        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
+        kept = np.empty(parts.shape, np.int64)
+        run(_kernels.szt_kept, rows, thresholds, parts, kept)
+        scales = self._scales(means, parts, kept)
+        return in_one_pass(x, self.axis, out, _kernels.szt_values, thresholds, scales)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the surrogate gradient; one rounding to the dtype of `grad_out`.
@@ -129,6 +139,14 @@ class SZT(Estimator):
             ),
             w=x,
         )
+
+    def _scales(
+        self, means: NDArray[np.float64], parts: NDArray[np.float64], kept: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Scale of every row, from its mean and from sum and count of what every chunk keeps."""
+        sums, counts = sum_chunks(parts), sum_chunks(kept)
+        scales = sums / np.maximum(counts, 1) if self.scale == "kept" else means
+        return np.where((counts > 0) & (scales > 0), scales, 1.0)
 
     def _thresholds(self, x: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean magnitude and threshold of every row."""

@@ -21,6 +21,7 @@ from tetrit.estimators._rows import (
     to_rows,
 )
 from tetrit.estimators._run import largest_magnitudes, run
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 
 _BITS = {f"int{bits}": bits for bits in range(2, 17)}
@@ -45,16 +46,27 @@ class _Uniform(Estimator):
         x = latent(w)
         rows = to_rows(x, self.axis)
         bits = _BITS[self.format]
-        largest = 2 ** (bits - 1) - 1
-        scales = self._limits(x, rows) / largest
-        scales[scales == 0] = 1.0
+        scales, largest = self._scales(x, rows)
         codes = np.empty(rows.shape, np.uint8 if bits <= 8 else np.uint16)
-        run(_kernels.uniform_codes, rows, scales, float(largest), 2**bits - 1, codes)
+        run(_kernels.clipped_codes, rows, scales, -largest, largest, 2**bits - 1, codes)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis),
             scale=scale_array(scales, x.shape, self.axis),
             format=self.format,
         )
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = latent(w)
+        scales, largest = self._scales(x, to_rows(x, self.axis))
+        return in_one_pass(x, self.axis, out, _kernels.clipped_values, scales, -largest, largest)
+
+    def _scales(self, x: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+        """Scale of every row, and the largest integer."""
+        largest = 2.0 ** (_BITS[self.format] - 1) - 1.0
+        scales = self._limits(x, rows) / largest
+        scales[scales == 0] = 1.0
+        return scales, largest
 
     def _limits(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
         """Largest magnitude that every row represents."""

@@ -1,17 +1,17 @@
 """Golden kernels of this family, under the rules of `tetrit.estimators._kernels`: rows, chunks, float64.
 
-Powers, sines, cosines and hyperbolic tangents are those of the C library, in float64: correct within one unit in the
-last place, and the same with and without the compiler. No code depends on that last place.
+Hyperbolic tangents are those of the C library: correct within one unit in the last place. No code depends on them.
 """
 
 __all__ = [
-    "CHUNK",
     "frozen_mask",
     "n_of_m_mask",
     "odd_codes",
+    "odd_values",
     "power_values",
     "reste_backward",
     "sign_codes",
+    "sign_values",
     "sine_backward",
     "sine_codes",
     "sine_values",
@@ -25,7 +25,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import CHUNK
+from tetrit.estimators._kernels import BLOCK, chunk_at
+from tetrit.estimators.elementary._kernels import cosine, powers, sine
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -36,11 +37,8 @@ Flags: TypeAlias = NDArray[np.bool_]
 @njit(cache=True, nogil=True)
 def sign_codes(x: Floats, codes: Codes, first: int, last: int) -> None:
     """Write the two-bit integer of the sign bit: 1 for +1, 3 for -1."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_codes = x[r, i:j], codes[r, i:j]
         for k in range(part.size):
             part_codes[k] = 3 if math.copysign(1.0, np.float64(part[k])) < 0.0 else 1
@@ -48,19 +46,22 @@ def sign_codes(x: Floats, codes: Codes, first: int, last: int) -> None:
 
 @njit(cache=True, nogil=True)
 def power_values(x: Floats, exponent: float, out: Doubles, first: int, last: int) -> None:
-    """Write sign(x) |x|^exponent."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
+    """Write sign(x) |x|^exponent; a zero stays."""
+    bases, powered = np.empty(BLOCK), np.empty(BLOCK)
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
-        part, part_out = x[r, i:j], out[r, i:j]
-        for k in range(part.size):
-            w = np.float64(part[k])
-            part_out[k] = math.copysign(math.pow(abs(w), exponent), w)
+        r, _, i, j = chunk_at(item, x.shape[1])
+        for start in range(i, j, BLOCK):
+            part, part_out = x[r, start : min(j, start + BLOCK)], out[r, start : min(j, start + BLOCK)]
+            for k in range(part.size):
+                a = abs(np.float64(part[k]))
+                bases[k] = a if a > 0.0 else 1.0
+            powers(bases[: part.size], exponent, powered[: part.size])
+            for k in range(part.size):
+                w = np.float64(part[k])
+                part_out[k] = math.copysign(powered[k] if w != 0.0 else 0.0, w)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def reste_backward(
     x: Floats,
     grad: Floats,
@@ -73,73 +74,62 @@ def reste_backward(
     last: int,
 ) -> None:
     """Write grad * (scale * f'(x)): a secant up to `secant`, the derivative of |x|^(1/power) up to `clip`, then 0."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
-    exponent = (1.0 - power) / power
-    flat = math.pow(secant, 1.0 / power) / secant
+    bases, powered = np.full(BLOCK, secant), np.empty(BLOCK)
+    powers(bases[:1], 1.0 / power, powered[:1])
+    flat = powered[0] / secant
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
-        part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
-        for k in range(part.size):
-            a = abs(np.float64(part[k]))
-            g = np.float64(part_grad[k])
-            if a > clip:
-                part_out[k] = 0.0
-            elif a > secant:
-                part_out[k] = g * (scale * (math.pow(a, exponent) / power))
-            else:
-                part_out[k] = g * (scale * flat)
+        r, _, i, j = chunk_at(item, x.shape[1])
+        scale = scales[r]
+        for start in range(i, j, BLOCK):
+            part, part_grad = x[r, start : min(j, start + BLOCK)], grad[r, start : min(j, start + BLOCK)]
+            part_out = out[r, start : min(j, start + BLOCK)]
+            for k in range(part.size):
+                a = abs(np.float64(part[k]))
+                bases[k] = a if a > secant else secant
+            powers(bases[: part.size], (1.0 - power) / power, powered[: part.size])
+            for k in range(part.size):
+                a = abs(np.float64(part[k]))
+                slope = powered[k] / power if a > secant else flat
+                value = np.float64(part_grad[k]) * (scale * slope)
+                part_out[k] = value if a <= clip else 0.0
 
 
 @njit(cache=True, nogil=True)
 def sine_codes(x: Floats, frequency: float, codes: Codes, first: int, last: int) -> None:
     """Write the two-bit integer of the sign bit of sin(frequency x): 1 for +1, 3 for -1."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_codes = x[r, i:j], codes[r, i:j]
         for k in range(part.size):
-            wave = math.sin(frequency * np.float64(part[k]))
+            wave = sine(frequency * np.float64(part[k]))
             part_codes[k] = 3 if math.copysign(1.0, wave) < 0.0 else 1
 
 
 @njit(cache=True, nogil=True)
 def sine_values(x: Floats, factor: float, frequency: float, out: Floats, first: int, last: int) -> None:
     """Write factor * sin(frequency x)."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_out = x[r, i:j], out[r, i:j]
         for k in range(part.size):
-            part_out[k] = factor * math.sin(frequency * np.float64(part[k]))
+            part_out[k] = factor * sine(frequency * np.float64(part[k]))
 
 
 @njit(cache=True, nogil=True)
 def sine_backward(x: Floats, grad: Floats, factor: float, frequency: float, out: Floats, first: int, last: int) -> None:
     """Write grad * (factor * cos(frequency x))."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_grad, part_out = x[r, i:j], grad[r, i:j], out[r, i:j]
         for k in range(part.size):
-            part_out[k] = np.float64(part_grad[k]) * (factor * math.cos(frequency * np.float64(part[k])))
+            part_out[k] = np.float64(part_grad[k]) * (factor * cosine(frequency * np.float64(part[k])))
 
 
 @njit(cache=True, nogil=True)
 def odd_codes(x: Floats, scales: Doubles, half: float, mask: int, codes: Codes, first: int, last: int) -> None:
     """Write the code of the odd integer 2 q + 1, q = x / (2 scale) - 1/2 to nearest even, from -half to half - 1."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
         for k in range(part.size):
             q = np.rint(np.float64(part[k]) / scale * 0.5 - 0.5)
@@ -149,13 +139,49 @@ def odd_codes(x: Floats, scales: Doubles, half: float, mask: int, codes: Codes, 
 
 
 @njit(cache=True, nogil=True)
+def _odd_block(x: Floats, scale: float, half: float, out: Floats) -> None:
+    inverse = 0.5 / scale  # see `tetrit.estimators._kernels.clipped_values`
+    near: np.bool_ = np.bool_(scale < 1e-300)
+    for k in range(x.size):
+        t = np.float64(x[k]) * inverse - 0.5
+        q = np.rint(t)
+        near |= abs(abs(t - q) - 0.5) < 1e-9
+        q = q if q < half - 1.0 else half - 1.0
+        q = q if q > -half else -half
+        out[k] = (2.0 * q + 1.0) * scale
+    if near:
+        for k in range(x.size):
+            q = np.rint(np.float64(x[k]) / scale * 0.5 - 0.5)
+            q = q if q < half - 1.0 else half - 1.0
+            q = q if q > -half else -half
+            out[k] = (2.0 * q + 1.0) * scale
+
+
+@njit(cache=True, nogil=True)
+def odd_values(x: Floats, scales: Doubles, half: float, out: Floats, first: int, last: int) -> None:
+    """Write scale times the odd integer of `odd_codes`; `half` up to 2^15."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        for k in range(i, j, BLOCK):
+            stop = min(j, k + BLOCK)
+            _odd_block(x[r, k:stop], scales[r], half, out[r, k:stop])
+
+
+@njit(cache=True, nogil=True)
+def sign_values(x: Floats, scales: Doubles, out: Floats, first: int, last: int) -> None:
+    """Write scale with the sign of x."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        part, part_out, scale = x[r, i:j], out[r, i:j], scales[r]
+        for k in range(part.size):
+            part_out[k] = math.copysign(scale, np.float64(part[k]))
+
+
+@njit(cache=True, nogil=True)
 def frozen_mask(x: Floats, scales: Doubles, half: float, width: float, frozen: Flags, first: int, last: int) -> None:
     """Write whether x / (2 scale) is farther than `width` from every border, the integers between -half and half."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_frozen, scale = x[r, i:j], frozen[r, i:j], scales[r]
         for k in range(part.size):
             v = np.float64(part[k]) / scale * 0.5
@@ -184,11 +210,8 @@ def n_of_m_mask(x: Floats, n: int, m: int, mask: Flags) -> None:
 @njit(cache=True, nogil=True)
 def tanh_values(x: Floats, bound: float, out: Floats, first: int, last: int) -> None:
     """Write bound * tanh(x / bound)."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_out = x[r, i:j], out[r, i:j]
         for k in range(part.size):
             part_out[k] = bound * math.tanh(np.float64(part[k]) / bound)

@@ -2,7 +2,6 @@
 
 __all__ = ["BiPer", "biper_penalty"]
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -13,20 +12,23 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import gradient, gradient_out, latent, to_rows
 from tetrit.estimators._run import largest_magnitudes, run, sums_of_magnitudes
-from tetrit.estimators._values import stored
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic._means import mean_magnitudes
+from tetrit.estimators.elementary._kernels import LARGEST_PHASE
 
 
 def _phases(w: ArrayLike, frequency: float) -> NDArray[Any]:
-    """Return `w` as an array whose products with `frequency` are finite."""
+    """Return `w` as an array whose products with `frequency` are within the range of the sine."""
     x = latent(w)
     largest = largest_magnitudes(to_rows(x, None))[0]
     if not np.isfinite(largest):
         checks.finite("w", x)
-    if not math.isfinite(float(largest) * frequency):
-        raise InvalidValueError(f"`w` times the frequency {frequency:g} must stay finite, got {largest:g}")
+    if not float(largest) * frequency <= LARGEST_PHASE:
+        raise InvalidValueError(
+            f"`w` times the frequency {frequency:g} must be at most 2^20 in magnitude, got a weight of {largest:g}"
+        )
     return x
 
 
@@ -41,8 +43,8 @@ class BiPer(Estimator):
     gradient in stage 1 and passes straight through the sign in stage 2. `at` takes stage 1 until the share `switch` of
     the training is done.
 
-    Contract: codes bit-exact (the product and the sine are in float64, and a sine of float64 is never near enough to 0
-    for its sign to depend on the last place); values and gradients within three roundings, rounded once on the store.
+    Contract: bit-exact. Sine and cosine are those of `tetrit.estimators.elementary`, within 2.5 units in the last place
+    of float64 (none is so near to 0 that its sign depends on that); one rounding on the store.
 
     Parameters
     ----------
@@ -60,8 +62,8 @@ class BiPer(Estimator):
     TypeError
         If an array is not float16, float32 or float64.
     InvalidValueError
-        If `w` has a NaN or an infinity (the message names its index), if ``frequency * w`` overflows float64, or if
-        `grad_out` has another shape than `w`.
+        If `w` has a NaN or an infinity (the message names its index), if ``frequency * w`` is above 2^20 in magnitude, or
+        if `grad_out` has another shape than `w`.
 
     Notes
     -----
@@ -112,11 +114,7 @@ class BiPer(Estimator):
         """Return ``scale * sin(frequency * w)`` in stage 1, the values of the codes in stage 2."""
         if self.stage == 2:
             return super().forward(w, out=out)
-        x = _phases(w, self.frequency)
-        rows = to_rows(x, None)
-        values = np.empty(rows.shape)
-        run(_kernels.sine_values, rows, self.scale, self.frequency, values)
-        return stored(values.reshape(x.shape), out)
+        return in_one_pass(_phases(w, self.frequency), None, out, _kernels.sine_values, self.scale, self.frequency)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``grad_out * scale * frequency * cos(frequency * w)``."""
@@ -164,7 +162,7 @@ def biper_penalty(w: ArrayLike, *, frequency: float = 20.0, tau: float = 0.037) 
     Raises
     ------
     InvalidValueError
-        If `w` is not finite, or ``2 * frequency * w`` overflows.
+        If `w` is not finite, or ``2 * frequency * w`` is above 2^20 in magnitude.
 
     Notes
     -----

@@ -13,6 +13,7 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run, sums_of_magnitudes
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic._means import mean_magnitudes
@@ -35,8 +36,8 @@ class ReSTE(Estimator):
     Codes are 1 for +1 and 3 for -1 of the format ``int2_symmetric``, since no 1-bit format exists: its zero is never
     used, so bit 1 of a code alone is the weight.
 
-    Contract: codes bit-exact; gradient within a relative 1e-15 at the default `clip` and `secant` (the power is the C
-    library's), then rounded once to the dtype of `grad_out`.
+    Contract: bit-exact, the gradient with the power of `tetrit.estimators.elementary` (within a relative 1e-15 at the
+    default `clip` and `secant`), rounded once to the dtype of `grad_out`.
 
     Parameters
     ----------
@@ -108,6 +109,11 @@ class ReSTE(Estimator):
             format="int2_symmetric",
         )
 
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = latent(w)
+        return in_one_pass(x, self.axis, out, _kernels.sign_values, self._scales(x, to_rows(x, self.axis)))
+
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the gradient of the truncated power function; a weight on `clip` or on `secant` is inside."""
         x = latent(w)
@@ -146,7 +152,7 @@ def rectified(w: ArrayLike, *, power: float) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64
-        Of the shape of `w`; within one unit in the last place; a zero keeps its sign.
+        Of the shape of `w`; within two units in the last place for |w| from 2^-4 to 2^4; a zero keeps its sign.
 
     Examples
     --------

@@ -21,6 +21,7 @@ from tetrit.estimators._rows import (
     to_rows,
 )
 from tetrit.estimators._run import run
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic._means import mean_magnitudes
@@ -111,6 +112,12 @@ class StatsQ(Estimator):
             scale=scale_array(scales, x.shape, self.axis),
             format=f"int{self.bits + 1}_symmetric",
         )
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = latent(w)
+        scales = self._scales(x, to_rows(x, self.axis))
+        return in_one_pass(x, self.axis, out, _kernels.odd_values, scales, self._half)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out`, with 0 where a weight is frozen."""

@@ -6,7 +6,6 @@ of the rows, so what an element becomes does not depend on who computes it.
 """
 
 __all__ = [
-    "clipped_codes",
     "clipped_terms",
     "inner_backward",
     "narrowed_backward",
@@ -24,7 +23,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import CHUNK, LANES
+from tetrit.estimators._kernels import LANES, chunk_at
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -52,12 +51,9 @@ def random_codes(
 
     `values` ascend, -0.0 before 0.0 where the format has both; `table` has their codes. A v outside saturates.
     """
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     top = values.size - 1
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_draws, part_codes, scale = x[r, i:j], draws[r, i:j], codes[r, i:j], scales[r]
         for k in range(part.size):
             v = np.float64(part[k]) / scale
@@ -74,12 +70,9 @@ def random_codes(
 @njit(cache=True, nogil=True)
 def rounding_variance(x: Floats, scales: Doubles, values: Doubles, out: Doubles, first: int, last: int) -> None:
     """Write scale^2 d (gap - d), d = v - a above the lower neighbour a, gap = b - a; 0 where v saturates."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     top = values.size - 1
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_out, scale = x[r, i:j], out[r, i:j], scales[r]
         for k in range(part.size):
             v = np.float64(part[k]) / scale
@@ -106,12 +99,9 @@ def smoothed_backward(
     last: int,
 ) -> None:
     """Write g + weight h (1/2 scale (gap - 2 d)) with h = g g (`fisher`) or `curvature`; g alone where v saturates."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     top = values.size - 1
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
         for k in range(part.size):
             g = np.float64(part_grad[k])
@@ -129,11 +119,8 @@ def smoothed_backward(
 @njit(cache=True, nogil=True)
 def term_sum(terms: Doubles, parts: Doubles, first: int, last: int) -> None:
     """Write the sum of every chunk, in the interleaved lanes of `tetrit.estimators._kernels.magnitude_sum`."""
-    n = terms.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, c, i, j = chunk_at(item, terms.shape[1])
         lanes = np.zeros(LANES)
         for k in range(j - i):
             lanes[k % LANES] += terms[r, i + k]
@@ -168,34 +155,13 @@ def noisy_blocks(x: Floats, normals: Doubles, block: int, factor: float, steps: 
 
 
 @njit(cache=True, nogil=True)
-def clipped_codes(
-    x: Floats, scales: Doubles, low: float, high: float, mask: int, codes: Codes, first: int, last: int
-) -> None:
-    """Write the two's-complement code of x / scale, rounded to nearest even and held within [low, high]."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
-    for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
-        part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
-        for k in range(part.size):
-            q = np.rint(np.float64(part[k]) / scale)
-            q = q if q < high else high
-            q = q if q > low else low
-            part_codes[k] = np.int32(q) & mask
-
-
-@njit(cache=True, nogil=True)
 def narrowed_backward(
     x: Floats, scales: Doubles, half: float, step: float, narrow_half: float, grad: Floats, out: Floats,
     first: int, last: int,
 ) -> None:  # fmt: skip
     """Write grad where neither the clip of q = rint(x / scale) nor that of rint(q / step) changes anything, else 0."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
         for k in range(part.size):
             q = np.rint(np.float64(part[k]) / scale)
@@ -209,11 +175,8 @@ def inner_backward(
     x: Floats, scales: Doubles, low: float, high: float, grad: Floats, out: Floats, first: int, last: int
 ) -> None:
     """Write grad where low < x / scale < high, and 0 elsewhere."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
         for k in range(part.size):
             z = np.float64(part[k]) / scale
@@ -225,11 +188,8 @@ def clipped_terms(
     x: Floats, scales: Doubles, low: float, high: float, grad: Floats, terms: Doubles, first: int, last: int
 ) -> None:
     """Write grad times the slope of the value by the step: rint(z) - z inside, low or high where z = x / scale is."""
-    n = x.shape[1]
-    chunks = (n + CHUNK - 1) // CHUNK
     for item in range(first, last):
-        r, c = item // chunks, item % chunks
-        i, j = c * CHUNK, min(n, (c + 1) * CHUNK)
+        r, _, i, j = chunk_at(item, x.shape[1])
         part, part_grad, part_terms, scale = x[r, i:j], grad[r, i:j], terms[r, i:j], scales[r]
         for k in range(part.size):
             z = np.float64(part[k]) / scale

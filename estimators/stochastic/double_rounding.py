@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
+from tetrit.estimators._kernels import clipped_codes
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run
 from tetrit.estimators.base import Estimator, Quantized
@@ -142,7 +143,7 @@ class DoubleRounding(Estimator):
         rows, steps = self._steps(x)
         codes = np.empty(rows.shape, np.uint8)
         half = 2.0 ** (STORED_BITS - 1)
-        run(_kernels.clipped_codes, rows, steps, -half, half - 1.0, 2**STORED_BITS - 1, codes)
+        run(clipped_codes, rows, steps, -half, half - 1.0, 2**STORED_BITS - 1, codes)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis),
             scale=scale_array(steps, x.shape, self.axis),

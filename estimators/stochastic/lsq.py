@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
+from tetrit.estimators._kernels import clipped_codes, clipped_values
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run, sums_of_magnitudes
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import checked_step, row_steps, sums
@@ -94,12 +96,17 @@ class LSQ(Estimator):
         fmt = formats.get(self.format)
         low, high = self._ends()
         codes = np.empty(rows.shape, fmt.code_dtype)
-        run(_kernels.clipped_codes, rows, steps, low, high, 2**fmt.bits - 1, codes)
+        run(clipped_codes, rows, steps, low, high, 2**fmt.bits - 1, codes)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis),
             scale=scale_array(steps, x.shape, self.axis),
             format=self.format,
         )
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = latent(w)
+        return in_one_pass(x, self.axis, out, clipped_values, self._steps(x)[1], *self._ends())
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out` inside of the range, 0 at its ends and outside."""
