@@ -233,7 +233,7 @@ def clipped_codes(
 
 @njit(cache=True, nogil=True)
 def _clipped_block(x: Floats, scale: float, low: float, high: float, out: Floats) -> None:
-    # A product is four times as fast as a quotient. The two differ by less than 2^-50 of their value, of which only what
+    # A product is four times as fast as a quotient. The two differ by less than 2^-50 of their value, and only what
     # is below 2^17 matters, so they round alike unless they lie next to the middle between two integers.
     inverse = 1.0 / scale
     near: np.bool_ = np.bool_(scale < 1e-300)  # the inverse may be infinite

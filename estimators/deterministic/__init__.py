@@ -14,7 +14,8 @@ __all__ = [
 ]
 
 from tetrit.estimators.deterministic.biper import BiPer, biper_penalty
+from tetrit.estimators.deterministic.n_of_m import n_of_m_mask
 from tetrit.estimators.deterministic.reste import ReSTE, estimating_error, gradient_variance, rectified
-from tetrit.estimators.deterministic.sr_ste import SRSTE, n_of_m_mask
+from tetrit.estimators.deterministic.sr_ste import SRSTE
 from tetrit.estimators.deterministic.statsq import StatsQ
 from tetrit.estimators.deterministic.tanh_clip import TanhClip

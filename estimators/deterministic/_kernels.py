@@ -5,16 +5,19 @@ Hyperbolic tangents are those of the C library: correct within one unit in the l
 
 __all__ = [
     "frozen_mask",
-    "n_of_m_mask",
+    "largest_of_groups",
     "odd_codes",
     "odd_values",
+    "pack_kept",
     "power_values",
+    "pruned_gradient",
     "reste_backward",
     "sign_codes",
     "sign_values",
     "sine_backward",
     "sine_codes",
     "sine_values",
+    "spread_kept",
     "tanh_values",
 ]
 
@@ -25,7 +28,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import BLOCK, chunk_at
+from tetrit.estimators._kernels import BLOCK, LANES, chunk_at
 from tetrit.estimators.elementary._kernels import cosine, powers, sine
 
 Floats: TypeAlias = NDArray[Any]
@@ -192,19 +195,115 @@ def frozen_mask(x: Floats, scales: Doubles, half: float, width: float, frozen: F
 
 
 @njit(cache=True, nogil=True)
-def n_of_m_mask(x: Floats, n: int, m: int, mask: Flags) -> None:
-    """Write True for the n largest |x| of every m along the first axis; of equals, the earlier ones."""
-    length, columns = x.shape
-    for start in range(0, length, m):
-        stop = min(length, start + m)
-        for column in range(columns):
-            for i in range(start, stop):
-                a = abs(x[i, column])
-                before = 0
-                for j in range(start, stop):
-                    b = abs(x[j, column])
-                    before += b > a or (b == a and j < i)
-                mask[i, column] = before < n
+def _rank(magnitudes: Floats, i: int, size: int, rank: Floats) -> None:
+    """Write for member i of each of `size` groups (m, groups) how many are larger, or equal and earlier.
+
+    Counted in the type of the magnitudes, so that one vector holds as many of either.
+    """
+    own = magnitudes[i]
+    for k in range(size):
+        rank[k] = 0.0
+    for j in range(len(magnitudes)):
+        other = magnitudes[j]
+        if j < i:
+            for k in range(size):
+                rank[k] += 1.0 if other[k] >= own[k] else 0.0
+        elif j > i:
+            for k in range(size):
+                rank[k] += 1.0 if other[k] > own[k] else 0.0
+
+
+@njit(cache=True, nogil=True)
+def largest_of_groups(x: Floats, n: int, m: int, kept: Flags, first: int, last: int) -> None:
+    """Write whether x is among the n largest |x| of its m along the middle axis; of equals, the earlier ones are.
+
+    Done for indices of the first axis from `first` to before `last`.
+    """
+    magnitudes, rank = np.empty((m, LANES), x.dtype), np.empty(LANES, x.dtype)
+    length, inner = x.shape[1], x.shape[2]
+    whole = length // m
+    for o in range(first, last):
+        if inner == 1:  # side by side: groups
+            flat, flat_kept = x[o, :, 0], kept[o, :, 0]
+            for start in range(0, whole, LANES):
+                size = min(LANES, whole - start)
+                for i in range(m):
+                    for k in range(size):
+                        magnitudes[i, k] = abs(flat[(start + k) * m + i])
+                for i in range(m):
+                    _rank(magnitudes, i, size, rank)
+                    for k in range(size):
+                        flat_kept[(start + k) * m + i] = rank[k] < n
+        for start in range(whole * m if inner == 1 else 0, length, m):  # side by side: columns
+            members = min(m, length - start)
+            for column in range(0, inner, LANES):
+                size = min(LANES, inner - column)
+                for i in range(members):
+                    for k in range(size):
+                        magnitudes[i, k] = abs(x[o, start + i, column + k])
+                for i in range(members):
+                    _rank(magnitudes[:members], i, size, rank)
+                    for k in range(size):
+                        kept[o, start + i, column + k] = rank[k] < n
+
+
+@njit(cache=True, nogil=True)
+def pack_kept(kept: Flags, source: Floats, packed: Floats, first: int, last: int) -> None:
+    """Write the elements of `source` that are kept along the middle axis, in their order, after one another."""
+    # no branch on what nobody can predict: what is not kept is written, and then overwritten
+    end = packed.shape[1] - 1
+    places = np.zeros(kept.shape[2], np.int64)
+    for o in range(first, last):
+        if kept.shape[2] == 1:
+            place = 0
+            for i in range(kept.shape[1]):
+                at = place if place < end else end
+                keep = kept[o, i, 0]
+                packed[o, at, 0] = source[o, i, 0] if keep or place < end else packed[o, at, 0]
+                place += keep
+            continue
+        places[:] = 0
+        for i in range(kept.shape[1]):
+            for column in range(kept.shape[2]):
+                place = places[column]
+                at = place if place < end else end
+                keep = kept[o, i, column]
+                packed[o, at, column] = source[o, i, column] if keep or place < end else packed[o, at, column]
+                places[column] = place + keep
+
+
+@njit(cache=True, nogil=True)
+def spread_kept(kept: Flags, packed: Floats, out: Floats, first: int, last: int) -> None:
+    """Undo `pack_kept`: write the packed elements to where they came from in `out`, and nothing elsewhere."""
+    end = packed.shape[1] - 1
+    places = np.zeros(kept.shape[2], np.int64)
+    for o in range(first, last):
+        if kept.shape[2] == 1:
+            place = 0
+            for i in range(kept.shape[1]):
+                keep = kept[o, i, 0]
+                value = packed[o, place if place < end else end, 0]
+                out[o, i, 0] = value if keep else out[o, i, 0]
+                place += keep
+            continue
+        places[:] = 0
+        for i in range(kept.shape[1]):
+            for column in range(kept.shape[2]):
+                place = places[column]
+                keep = kept[o, i, column]
+                value = packed[o, place if place < end else end, column]
+                out[o, i, column] = value if keep else out[o, i, column]
+                places[column] = place + keep
+
+
+@njit(cache=True, nogil=True)
+def pruned_gradient(x: Floats, grad: Floats, decay: float, out: Floats, first: int, last: int) -> None:
+    """Write grad + decay x."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        part, part_grad, part_out = x[r, i:j], grad[r, i:j], out[r, i:j]
+        for k in range(part.size):
+            part_out[k] = np.float64(part_grad[k]) + decay * np.float64(part[k])
 
 
 @njit(cache=True, nogil=True)

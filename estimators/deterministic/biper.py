@@ -62,8 +62,8 @@ class BiPer(Estimator):
     TypeError
         If an array is not float16, float32 or float64.
     InvalidValueError
-        If `w` has a NaN or an infinity (the message names its index), if ``frequency * w`` is above 2^20 in magnitude, or
-        if `grad_out` has another shape than `w`.
+        If `w` has a NaN or an infinity (the message names its index), if ``frequency * w`` is above 2^20 in magnitude,
+        or if `grad_out` has another shape than `w`.
 
     Notes
     -----

@@ -1,8 +1,7 @@
 """SR-STE: N:M structured sparsity, with an inner estimator that quantises the weights that are kept."""
 
-__all__ = ["SRSTE", "n_of_m_mask"]
+__all__ = ["SRSTE"]
 
-import operator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -11,74 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._rows import from_rows, gradient, gradient_out, latent, to_rows
+from tetrit.estimators._rows import gradient, gradient_out, to_rows
+from tetrit.estimators._run import run
 from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
+from tetrit.estimators.deterministic.n_of_m import checked_along, largest, n_of_m_mask, pack, sortable, spread
 from tetrit.estimators.uniform import STE
 
 _INNER = STE()
-
-
-def _along(value: int) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"`along` must be an integer, got {value!r}") from None
-
-
-def n_of_m_mask(w: ArrayLike, *, n: int = 2, m: int = 4, along: int = 0) -> NDArray[np.bool_]:
-    """Return where the `n` weights of largest magnitude lie in every group of `m` consecutive ones along an axis.
-
-    Of equal magnitudes (+0 and -0 are equal) the earlier index is kept, so that every full group keeps exactly `n`,
-    and a shorter last group of r weights exactly min(n, r).
-
-    Parameters
-    ----------
-    w : array_like of float
-        Finite, with at least one axis.
-    n, m : int, default 2 and 4
-        1 <= n <= m.
-    along : int, default 0
-        The axis that the groups run along: the inputs of a weight of shape (n_in, n_out).
-
-    Returns
-    -------
-    ndarray of bool
-        Of the shape of `w`; True where a weight is kept.
-
-    Raises
-    ------
-    TypeError
-        If `w` is not float16, float32 or float64.
-    InvalidValueError
-        If `w` has a NaN or an infinity (the message names its index), has no such axis, or `n` exceeds `m`.
-
-    Notes
-    -----
-    Source: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From Scratch", arXiv 2102.04010,
-    ICLR 2021. The rule for ties and the shorter last group are **ours**.
-
-    Examples
-    --------
-    >>> from tetrit.estimators.deterministic import n_of_m_mask
-    >>> n_of_m_mask([0.1, -0.9, 0.4, 0.4, 0.0, -0.0, 0.0, 0.0]).astype(int)
-    array([0, 1, 1, 0, 1, 1, 0, 0])
-    """
-    m = checks.integer("m", m)
-    n = checks.integer("n", n, maximum=m)
-    along = _along(along)
-    x = latent(w)
-    if not x.ndim:
-        raise InvalidValueError("`w` must have at least one dimension, to hold groups")
-    if not -x.ndim <= along < x.ndim:
-        wanted = f"from {-x.ndim} to {x.ndim - 1}"
-        raise InvalidValueError(f"`along` must be {wanted} for an array of {x.ndim} dimensions, got {along}")
-    checks.finite("w", x)
-    columns = to_rows(x, along)
-    mask = np.empty(columns.shape, np.bool_)
-    _kernels.n_of_m_mask(columns, n, m, mask)
-    return from_rows(mask, x.shape, along)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +85,7 @@ class SRSTE(Estimator):
         object.__setattr__(self, "m", checks.integer("m", self.m))
         object.__setattr__(self, "n", checks.integer("n", self.n, maximum=self.m))
         object.__setattr__(self, "decay", checks.real("decay", self.decay, minimum=0.0))
-        object.__setattr__(self, "along", _along(self.along))
+        object.__setattr__(self, "along", checked_along(self.along))
         if not isinstance(self.inner, Estimator):
             raise TypeError(f"`inner` must be an estimator, got {self.inner!r}")
 
@@ -155,11 +95,11 @@ class SRSTE(Estimator):
 
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are those of `inner`, of the shape of `w`."""
-        x = latent(w)
-        order = self._order(x)
-        kept = self._pack(x, order)
-        q = self.inner(kept)
-        if q.codes.shape != kept.shape:
+        x = sortable(w, self.along)
+        kept = self._kept(x)
+        packed = self._pack(kept, x)
+        q = self.inner(packed)
+        if q.codes.shape != packed.shape:
             raise InvalidValueError(f"`inner` must train on a latent of the shape of the weights, got {self.inner!r}")
         if q.scale.ndim and q.scale.shape[self.along] != 1:
             raise InvalidValueError(f"`inner` must not have a scale that varies along axis {self.along}")
@@ -167,38 +107,40 @@ class SRSTE(Estimator):
         if not zeros.size:
             raise InvalidValueError(f"`inner` must have a format with a zero, got '{q.format}'")
         codes = np.full(x.shape, zeros[0], q.codes.dtype)
-        np.put_along_axis(codes, order, q.codes, self.along)
+        spread(kept, q.codes, codes, along=self.along)
         return Quantized(codes=codes, scale=q.scale, format=q.format)
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return what `inner` computes with at kept weights, and 0 at pruned ones."""
-        x = latent(w)
-        order = self._order(x)
-        values = np.zeros(x.shape)
-        np.put_along_axis(values, order, self.inner.forward(self._pack(x, order)), self.along)
+        x = sortable(w, self.along)
+        direct = out is not None and out.shape == x.shape and out.dtype == np.float32 and out.flags.c_contiguous
+        values = np.zeros(x.shape, np.float32 if direct else np.float64)
+        kept = self._kept(x)
+        packed = self._pack(kept, x)
+        spread(kept, self.inner.forward(packed, out=np.empty(packed.shape, values.dtype)), values, along=self.along)
         return stored(values, out)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the inner gradient at kept weights, ``grad_out + decay * w`` at pruned ones."""
-        x = latent(w)
+        x = sortable(w, self.along)
         g = gradient(grad_out, x.shape)
-        order = self._order(x)
-        inner = self.inner.backward(self._pack(x, order), self._pack(g, order))
+        kept = self._kept(x)
+        inner = self.inner.backward(self._pack(kept, x), self._pack(kept, _wide(np.ascontiguousarray(g))))
 
         def merge(grad: NDArray[Any], into: NDArray[Any]) -> None:
-            result = (grad.reshape(x.shape).astype(np.float64) + self.decay * x.astype(np.float64)).astype(grad.dtype)
-            np.put_along_axis(result, order, inner.astype(grad.dtype), self.along)
-            into[...] = result.reshape(into.shape)
+            result = np.empty_like(into)  # not `into`, which may be the array of `w`
+            run(_kernels.pruned_gradient, to_rows(x, None), grad, self.decay, result)
+            spread(kept, inner, result.reshape(x.shape), along=self.along)
+            into[...] = result
 
-        with np.errstate(over="ignore"):
-            return gradient_out(g, None, out, merge)
+        return gradient_out(g, None, out, merge, w=x)
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with an inner one begun at the kept weights, and a copy of `w` to start from."""
-        x = latent(w)
-        kept = self._pack(x, self._order(x))
-        inner, begun = self.inner.start(kept)
-        if begun.shape != kept.shape:
+        x = sortable(w, self.along)
+        packed = self._pack(self._kept(x), x)
+        inner, begun = self.inner.start(packed)
+        if begun.shape != packed.shape:
             raise InvalidValueError(f"`inner` must train on a latent of the shape of the weights, got {self.inner!r}")
         return replace(self, inner=inner), np.array(w)
 
@@ -206,13 +148,13 @@ class SRSTE(Estimator):
         """Return the estimator with the inner one of that moment."""
         return replace(self, inner=self.inner.at(progress))
 
-    def _order(self, x: NDArray[Any]) -> NDArray[np.intp]:
-        """Return the indices of the kept weights along the axis, rising; the same number for every column."""
-        mask = self.mask(x)
-        length = x.shape[self.along]
-        count = length // self.m * self.n + min(self.n, length % self.m)
-        rising = np.argsort(~mask, axis=self.along, kind="stable")
-        return rising.take(np.arange(count), axis=self.along)
+    def _kept(self, x: NDArray[Any]) -> NDArray[np.bool_]:
+        return largest(x, n=self.n, m=self.m, along=self.along)
 
-    def _pack(self, array: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
-        return np.take_along_axis(array, order, self.along)
+    def _pack(self, kept: NDArray[np.bool_], source: NDArray[Any]) -> NDArray[Any]:
+        return pack(kept, source, n=self.n, m=self.m, along=self.along)
+
+
+def _wide(g: NDArray[Any]) -> NDArray[Any]:
+    """Return float16, which kernels do not take, as float32: a later rounding to float16 makes up for the detour."""
+    return g.astype(np.float32) if g.dtype == np.float16 else g

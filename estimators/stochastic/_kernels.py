@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import LANES, chunk_at
+from tetrit.estimators._kernels import BLOCK, LANES, chunk_at
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -68,21 +68,39 @@ def random_codes(
 
 
 @njit(cache=True, nogil=True)
+def _cells(x: Floats, scale: float, values: Doubles, above: Doubles, gaps: Doubles) -> None:
+    """Write for v = x / scale its distance above the neighbour below and the gap between its neighbours; 0, 0 outside.
+
+    `values` ascend. Where they are all integers from the first to the last, the neighbour is the floor.
+    """
+    lowest, highest = values[0], values[-1]
+    if highest - lowest == values.size - 1 and np.floor(lowest) == lowest and values.size > 1:
+        for k in range(x.size):
+            v = np.float64(x[k]) / scale
+            inside = lowest <= v < highest
+            above[k] = v - np.floor(v) if inside else 0.0
+            gaps[k] = 1.0 if inside else 0.0
+        return
+    for k in range(x.size):
+        v = np.float64(x[k]) / scale
+        place = _place_below(values, v)
+        inside = 0 <= place < values.size - 1
+        above[k] = v - values[place] if inside else 0.0
+        gaps[k] = values[place + 1] - values[place] if inside else 0.0
+
+
+@njit(cache=True, nogil=True)
 def rounding_variance(x: Floats, scales: Doubles, values: Doubles, out: Doubles, first: int, last: int) -> None:
     """Write scale^2 d (gap - d), d = v - a above the lower neighbour a, gap = b - a; 0 where v saturates."""
-    top = values.size - 1
+    above, gaps = np.empty(BLOCK), np.empty(BLOCK)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_out, scale = x[r, i:j], out[r, i:j], scales[r]
-        for k in range(part.size):
-            v = np.float64(part[k]) / scale
-            place = _place_below(values, v)
-            variance = 0.0
-            if 0 <= place < top:
-                d = v - values[place]
-                gap = values[place + 1] - values[place]
-                variance = (scale * scale) * (d * (gap - d))
-            part_out[k] = variance
+        scale = scales[r]
+        for start in range(i, j, BLOCK):
+            part, part_out = x[r, start : min(j, start + BLOCK)], out[r, start : min(j, start + BLOCK)]
+            _cells(part, scale, values, above, gaps)
+            for k in range(part.size):
+                part_out[k] = (scale * scale) * (above[k] * (gaps[k] - above[k]))
 
 
 @njit(cache=True, nogil=True)
@@ -99,21 +117,23 @@ def smoothed_backward(
     last: int,
 ) -> None:
     """Write g + weight h (1/2 scale (gap - 2 d)) with h = g g (`fisher`) or `curvature`; g alone where v saturates."""
-    top = values.size - 1
+    above, gaps = np.empty(BLOCK), np.empty(BLOCK)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_grad, part_out, scale = x[r, i:j], grad[r, i:j], out[r, i:j], scales[r]
-        for k in range(part.size):
-            g = np.float64(part_grad[k])
-            h = g * g if fisher else curvature[r, i + k]
-            v = np.float64(part[k]) / scale
-            place = _place_below(values, v)
-            slope = 0.0
-            if 0 <= place < top:
-                d = v - values[place]
-                gap = values[place + 1] - values[place]
-                slope = 0.5 * scale * (gap - 2.0 * d)
-            part_out[k] = g + weight * h * slope
+        scale = scales[r]
+        for start in range(i, j, BLOCK):
+            stop = min(j, start + BLOCK)
+            part, part_grad, part_out = x[r, start:stop], grad[r, start:stop], out[r, start:stop]
+            _cells(part, scale, values, above, gaps)
+            if fisher:
+                for k in range(part.size):
+                    g = np.float64(part_grad[k])
+                    part_out[k] = g + weight * (g * g) * (0.5 * scale * (gaps[k] - 2.0 * above[k]))
+            else:
+                part_h = curvature[r, start:stop]
+                for k in range(part.size):
+                    slope = 0.5 * scale * (gaps[k] - 2.0 * above[k])
+                    part_out[k] = np.float64(part_grad[k]) + weight * part_h[k] * slope
 
 
 @njit(cache=True, nogil=True)
