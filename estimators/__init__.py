@@ -10,6 +10,7 @@ __all__ = [
     "STE",
     "SURROGATES",
     "SZT",
+    "AdaPT",
     "BiPer",
     "ClippedSTE",
     "DenseShift",
@@ -23,6 +24,7 @@ __all__ = [
     "StochasticRounding",
     "Surrogate",
     "TanhClip",
+    "Tequila",
     "get",
     "identity",
     "names",
@@ -50,6 +52,7 @@ from tetrit.estimators.szt import SZT
 from tetrit.estimators.uniform import STE, ClippedSTE
 
 # below, since these families build on the estimators above
+from tetrit.estimators.adaptive import AdaPT, Tequila  # isort: skip
 from tetrit.estimators.deterministic import SRSTE, BiPer, ReSTE, StatsQ, TanhClip  # isort: skip
 from tetrit.estimators.stochastic import LOTION, LSQ, DoubleRounding, GaussWS, StochasticRounding  # isort: skip
 
@@ -71,6 +74,8 @@ _CLASSES: dict[str, type[Estimator]] = {
         GaussWS,
         DoubleRounding,
         LSQ,
+        Tequila,
+        AdaPT,
     )
 }
 
@@ -82,7 +87,7 @@ def names() -> tuple[str, ...]:
     --------
     >>> from tetrit import estimators
     >>> estimators.names()[-3:]
-    ('stochastic_rounding', 'szt', 'tanh_clip')
+    ('szt', 'tanh_clip', 'tequila')
     """
     return tuple(sorted(_CLASSES))
 

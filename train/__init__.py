@@ -3,7 +3,7 @@
 PyTorch is imported with the first name that needs it.
 """
 
-__all__ = ["Quantizer", "digits", "export", "mlp", "network", "quantizer"]
+__all__ = ["ElasticZO", "Quantizer", "ZerothOrder", "digits", "export", "mlp", "network", "quantizer"]
 
 from importlib import import_module
 from typing import Any
@@ -11,7 +11,12 @@ from typing import Any
 from tetrit.errors import ToolError
 from tetrit.train import digits, export, mlp, network
 
-_TORCH = {"Quantizer": "quantizers", "quantizer": "quantizers"}
+_TORCH = {
+    "ElasticZO": "zeroth",
+    "Quantizer": "quantizers",
+    "ZerothOrder": "zeroth",
+    "quantizer": "quantizers",
+}
 """Names that need PyTorch, and the module of this room that has each."""
 
 

@@ -16,6 +16,7 @@ from tetrit import estimators, formats
 from tetrit.errors import InvalidValueError, UnknownNameError
 
 NAMES = (
+    "adapt",
     "biper",
     "denseshift",
     "double_rounding",
@@ -31,6 +32,7 @@ NAMES = (
     "stochastic_rounding",
     "szt",
     "tanh_clip",
+    "tequila",
 )
 
 
