@@ -4,19 +4,29 @@
 """
 
 __all__ = [
+    "ASQ",
+    "DFP",
     "LOTION",
     "LSQ",
+    "NUPES",
+    "POST",
+    "QKR",
     "SRSTE",
     "STE",
     "SURROGATES",
     "SZT",
     "AdaPT",
+    "AdaptiveStep",
     "BiPer",
+    "BlockQuantizer",
     "ClippedSTE",
     "DenseShift",
     "DoubleRounding",
     "Estimator",
+    "Fairy",
     "GaussWS",
+    "KSorted",
+    "LearnedTable",
     "PowerOfTwo",
     "Quantized",
     "ReSTE",
@@ -25,8 +35,12 @@ __all__ = [
     "Surrogate",
     "TanhClip",
     "Tequila",
+    "dfp_accumulate",
+    "dfp_down_convert",
+    "dfp_matmul",
     "get",
     "identity",
+    "k_sort",
     "names",
     "signed_zero_bias",
     "signed_zero_slope",
@@ -53,7 +67,18 @@ from tetrit.estimators.uniform import STE, ClippedSTE
 
 # below, since these families build on the estimators above
 from tetrit.estimators.adaptive import AdaPT, Tequila  # isort: skip
+from tetrit.estimators.blocks import (  # isort: skip
+    DFP,
+    BlockQuantizer,
+    KSorted,
+    dfp_accumulate,
+    dfp_down_convert,
+    dfp_matmul,
+    k_sort,
+)
 from tetrit.estimators.deterministic import SRSTE, BiPer, ReSTE, StatsQ, TanhClip  # isort: skip
+from tetrit.estimators.grids import ASQ, NUPES, POST, AdaptiveStep, LearnedTable  # isort: skip
+from tetrit.estimators.pairs import QKR, Fairy  # isort: skip
 from tetrit.estimators.stochastic import LOTION, LSQ, DoubleRounding, GaussWS, StochasticRounding  # isort: skip
 
 _CLASSES: dict[str, type[Estimator]] = {
@@ -76,6 +101,14 @@ _CLASSES: dict[str, type[Estimator]] = {
         LSQ,
         Tequila,
         AdaPT,
+        POST,
+        ASQ,
+        NUPES,
+        LearnedTable,
+        BlockQuantizer,
+        DFP,
+        Fairy,
+        QKR,
     )
 }
 

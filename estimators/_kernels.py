@@ -14,6 +14,7 @@ __all__ = [
     "CHUNK",
     "LANES",
     "band_backward",
+    "blended",
     "chunk_at",
     "clipped_codes",
     "clipped_values",
@@ -263,6 +264,19 @@ def clipped_values(x: Floats, scales: Doubles, low: float, high: float, out: Flo
 
 
 @njit(cache=True, nogil=True)
+def blended(
+    x: Floats, codes: Codes, table: Doubles, scales: Doubles, lam: float, out: Floats, first: int, last: int
+) -> None:
+    """Write lam value + (1 - lam) x, the value being that of the code times scale."""
+    rest = 1.0 - lam
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        part, part_codes, part_out, scale = x[r, i:j], codes[r, i:j], out[r, i:j], scales[r]
+        for k in range(part.size):
+            part_out[k] = lam * (table[part_codes[k]] * scale) + rest * np.float64(part[k])
+
+
+@njit(cache=True, nogil=True)
 def band_backward(x: Floats, grad: Floats, limits: Doubles, out: Floats, first: int, last: int) -> None:
     """Write grad where |x| <= the row's limit, and 0 elsewhere."""
     for item in range(first, last):
@@ -314,22 +328,45 @@ def nested_codes(references: Floats, codes: Codes) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _climb(references: Floats, exponents: Doubles, powers: Doubles) -> None:
+    """Write S_{t-1} into exponents[t], from S_0 = 0 to the last S, and 2 to the last S into `powers`."""
+    powers[:] = 1.0
+    exponents[1] = 0.0
+    for t in range(1, references.shape[0]):
+        row, here, there = references[t], exponents[t], exponents[t + 1]
+        for k in range(row.size):
+            positive = row[k] > 0.0
+            climbed = here[k] + 1.0
+            doubled = 2.0 * powers[k]
+            there[k] = climbed if positive else 0.0
+            powers[k] = doubled if positive else 1.0
+
+
+@njit(cache=True, nogil=True)
+def _descend(row: Floats, before: Doubles, slopes: Doubles, clip: float, reached: Doubles, out: Floats) -> None:
+    """Write the gradient of one reference; `reached` is 1 where every reference above it is positive, else 0."""
+    for k in range(row.size):
+        live = (reached[k] > 0.0) & (abs(np.float64(row[k])) <= clip)
+        out[k] = slopes[k] * (1.0 + before[k]) if live else 0.0
+        reached[k] = reached[k] if row[k] > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
 def nested_backward(references: Floats, grad: Floats, scale: float, clip: float, out: Floats) -> None:
     """Write the gradient of every reference; H' and sign' are 1 within +-clip and 0 outside (straight through)."""
     depth, n = references.shape
-    before = np.zeros(depth, np.int64)
-    for i in range(n):
-        exponent = 0
-        for t in range(1, depth):
-            before[t] = exponent  # S_{t-1}
-            exponent = exponent + 1 if references[t, i] > 0.0 else 0
-        magnitude = scale * 2.0**exponent
-        sign = math.copysign(1.0, references[0, i])
-        g = np.float64(grad[i])
-        out[0, i] = g * magnitude if abs(np.float64(references[0, i])) <= clip else 0.0
-        slope = g * (sign * magnitude * math.log(2.0))
-        reached = True  # every reference above t is positive
+    exponents, powers = np.empty((depth + 1, BLOCK)), np.empty(BLOCK)
+    slopes, reached = np.empty(BLOCK), np.empty(BLOCK)
+    for start in range(0, n, BLOCK):
+        size = min(n, start + BLOCK) - start
+        part, part_out = references[:, start : start + size], out[:, start : start + size]
+        part_grad, signs = grad[start : start + size], references[0, start : start + size]
+        _climb(part, exponents[:, :size], powers[:size])
+        for k in range(size):
+            g = np.float64(part_grad[k])
+            magnitude = scale * powers[k]
+            part_out[0, k] = g * magnitude if abs(np.float64(signs[k])) <= clip else 0.0
+            slopes[k] = g * (math.copysign(1.0, signs[k]) * magnitude * math.log(2.0))
+        reached[:] = 1.0
         for t in range(depth - 1, 0, -1):
-            live = reached and abs(np.float64(references[t, i])) <= clip
-            out[t, i] = slope * (1.0 + before[t]) if live else 0.0
-            reached = reached and references[t, i] > 0.0
+            _descend(part[t], exponents[t, :size], slopes, clip, reached, part_out[t])

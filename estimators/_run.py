@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tetrit.estimators import _kernels
-from tetrit.parallel import run_blocks
+from tetrit.parallel import run_items
 
 _ALONE = 1 << 18
 """Arrays up to this size are done by the calling thread: starting others would cost more than they save."""
@@ -26,8 +26,7 @@ def run(kernel: Callable[..., None], rows: NDArray[Any], *args: Any) -> None:
     if rows.size <= _ALONE:
         kernel(rows, *args, 0, n_chunks)
         return
-    size = _kernels.CHUNK  # the runner counts elements, in blocks of a multiple of the chunk
-    run_blocks(lambda start, stop: kernel(rows, *args, start // size, stop // size), n_chunks * size)
+    run_items(lambda first, last: kernel(rows, *args, first, last), n_chunks, _kernels.CHUNK)
 
 
 def sum_chunks(parts: NDArray[Any]) -> NDArray[Any]:

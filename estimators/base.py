@@ -79,8 +79,8 @@ class Estimator(ABC):
     name : str
         By which `tetrit.estimators.get` knows the class.
     learnable : dict of str to float
-        Fields (a number, or a tuple with one per channel) that training learns with the weights, and the least value
-        that each may take. `start` gives them their first values, `parameter_gradients` their gradients.
+        Fields (a number, or a tuple with one per channel or table entry) that training learns with the weights, and the
+        least value that each may take. `start` gives them their first values, `parameter_gradients` their gradients.
     draws : bool
         Whether calls and `forward` take the keyword `rng`, a `numpy.random.Generator`, for what they draw.
     """

@@ -13,7 +13,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators import _kernels
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import largest_magnitudes, run
-from tetrit.estimators._values import stored
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 
 _FORMATS = ("pot2", "pot3", "pot3z", "pot4", "pot4z")
@@ -84,6 +84,27 @@ class PowerOfTwo(Estimator):
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are uint8 of the same shape."""
         x = latent(w)
+        codes, scales = self._encoded(x)
+        return Quantized(
+            codes=from_rows(codes, x.shape, self.axis),
+            scale=scale_array(scales, x.shape, self.axis),
+            format=self.format,
+        )
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the blend ``lam * Q(w) + (1 - lam) * w``, in float64 or rounded once into `out`."""
+        x = latent(w)
+        codes, scales = self._encoded(x)
+        table = formats.get(self.format).values
+        return in_one_pass(x, self.axis, out, _kernels.blended, codes, table, scales, self.lam)
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return ``(1 - lam) * grad_out``, computed in float64 and rounded once."""
+        g = gradient(grad_out, latent(w).shape)
+        return gradient_out(g, None, out, lambda grad, into: run(_kernels.scaled, grad, 1.0 - self.lam, into))
+
+    def _encoded(self, x: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Codes of the rows, and the scale of every row."""
         rows = to_rows(x, self.axis)
         largest = largest_magnitudes(rows)
         if not np.isfinite(largest).all():
@@ -93,20 +114,7 @@ class PowerOfTwo(Estimator):
         scales[scales == 0] = 1.0
         units = np.empty(rows.shape)
         run(_kernels.divided, rows, scales, units)
-        return Quantized(
-            codes=from_rows(fmt.encode(units), x.shape, self.axis),
-            scale=scale_array(scales, x.shape, self.axis),
-            format=self.format,
-        )
-
-    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the blend ``lam * Q(w) + (1 - lam) * w``, in float64 or rounded once into `out`."""
-        return stored(self.lam * self(w).values + (1.0 - self.lam) * latent(w).astype(np.float64), out)
-
-    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return ``(1 - lam) * grad_out``, computed in float64 and rounded once."""
-        g = gradient(grad_out, latent(w).shape)
-        return gradient_out(g, None, out, lambda grad, into: run(_kernels.scaled, grad, 1.0 - self.lam, into))
+        return fmt.encode(units), scales
 
     def at(self, progress: float) -> Self:
         """Return the estimator with the blend ``lam * progress``."""

@@ -14,7 +14,8 @@ Examples
 """
 
 from tetrit.formats.base import Format
-from tetrit.formats.codebooks import Codebook, codebook
+from tetrit.formats.block import BlockFormat
+from tetrit.formats.codebooks import Codebook, codebook, codebook_name
 from tetrit.formats.fairy import Fairy
 from tetrit.formats.integers import Integer
 from tetrit.formats.minifloat import Minifloat
@@ -22,11 +23,12 @@ from tetrit.formats.packing import pack, unpack
 from tetrit.formats.posit import Posit
 from tetrit.formats.powers import Power
 from tetrit.formats.real import RealFormat
-from tetrit.formats.registry import get, names
+from tetrit.formats.registry import block_format, block_names, get, names
 from tetrit.formats.ternary import SignedZeroTernary
 from tetrit.formats.widths import accumulator_bits
 
 __all__ = [
+    "BlockFormat",
     "Codebook",
     "Fairy",
     "Format",
@@ -37,7 +39,10 @@ __all__ = [
     "RealFormat",
     "SignedZeroTernary",
     "accumulator_bits",
+    "block_format",
+    "block_names",
     "codebook",
+    "codebook_name",
     "get",
     "names",
     "pack",

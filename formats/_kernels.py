@@ -5,7 +5,18 @@ unsigned integers of their bit patterns. Each encoder returns the largest magnit
 caller sees a NaN without a second pass.
 """
 
-__all__ = ["decode_lookup", "encode_binades", "encode_search", "encode_sticky"]
+__all__ = [
+    "block_e2m1_codes",
+    "block_e2m1_rounded",
+    "block_integer_codes",
+    "block_integer_rounded",
+    "block_maxima",
+    "block_values",
+    "decode_lookup",
+    "encode_binades",
+    "encode_search",
+    "encode_sticky",
+]
 
 from typing import Any, TypeAlias
 
@@ -106,4 +117,163 @@ def decode_lookup(codes: Words, mask: Any, table: NDArray[Any], out: NDArray[Any
         c = codes[i]
         outside |= c & ~mask
         out[i] = table[c & mask]
+    return outside
+
+
+@njit(cache=True, nogil=True)
+def _place(item: int, blocks: int) -> tuple[int, int]:
+    """Return row and number in the row of a block; 0, 0 where rows have none."""
+    return (item // blocks, item % blocks) if blocks else (0, 0)
+
+
+@njit(cache=True, nogil=True)
+def _next(r: int, b: int, blocks: int) -> tuple[int, int]:
+    """Return row and number of the block that follows, without a division."""
+    return (r, b + 1) if b + 1 < blocks else (r + 1, 0)
+
+
+@njit(cache=True, nogil=True)
+def block_maxima(bits: Words, block: int, worst: Words, first: int, last: int) -> None:
+    """Write the largest magnitude pattern of the blocks `first` to before `last` of the rows."""
+    n = bits.shape[1]
+    blocks = (n + block - 1) // block
+    none = bits.dtype.type(0)
+    magnitude = ~none >> bits.dtype.type(1)
+    r, b = _place(first, blocks)
+    for item in range(first, last):
+        part = bits[r, b * block : min(n, (b + 1) * block)]
+        largest = none
+        for i in range(part.size):
+            largest = max(largest, part[i] & magnitude)
+        worst[item] = largest
+        r, b = _next(r, b, blocks)
+
+
+@njit(cache=True, nogil=True)
+def block_e2m1_codes(
+    x: NDArray[Any], block: int, scales: NDArray[np.floating], out: Words, first: int, last: int
+) -> None:
+    """Write the E2M1 code of x / scale: the number of borders below |x|, each an exact product, and the sign bit."""
+    n = x.shape[1]
+    blocks = (n + block - 1) // block
+    real = scales.dtype.type
+    r, b = _place(first, blocks)
+    for item in range(first, last):
+        part, target = x[r, b * block : min(n, (b + 1) * block)], out[r, b * block : min(n, (b + 1) * block)]
+        s = scales[item]
+        b0, b1, b2, b3 = real(0.25) * s, real(0.75) * s, real(1.25) * s, real(1.75) * s
+        b4, b5, b6 = real(2.5) * s, real(3.5) * s, real(5.0) * s
+        for i in range(part.size):
+            w = real(part[i])
+            a = abs(w)
+            below = np.int32(a > b0) + np.int32(a >= b1) + np.int32(a > b2) + np.int32(a >= b3)
+            below += np.int32(a > b4) + np.int32(a >= b5) + np.int32(a > b6)
+            target[i] = below + 8 * np.int32(np.copysign(real(1.0), w) < 0)
+        r, b = _next(r, b, blocks)
+
+
+@njit(cache=True, nogil=True)
+def block_e2m1_rounded(
+    x: NDArray[Any], block: int, scales: NDArray[np.floating], out: NDArray[Any], first: int, last: int
+) -> None:
+    """Write what the codes of `block_e2m1_codes` stand for: the steps between the values below |x|, times the scale."""
+    n = x.shape[1]
+    blocks = (n + block - 1) // block
+    real = scales.dtype.type
+    r, b = _place(first, blocks)
+    for item in range(first, last):
+        part, target = x[r, b * block : min(n, (b + 1) * block)], out[r, b * block : min(n, (b + 1) * block)]
+        s = scales[item]
+        half = real(0.5) * s
+        b0, b1, b2, b3 = real(0.25) * s, real(0.75) * s, real(1.25) * s, real(1.75) * s
+        b4, b5, b6 = real(2.5) * s, real(3.5) * s, real(5.0) * s
+        for i in range(part.size):
+            w = real(part[i])
+            a = abs(w)
+            below = np.int32(a > b0) + np.int32(a >= b1) + np.int32(a > b2) + np.int32(a >= b3)
+            below += np.int32(2) * (np.int32(a > b4) + np.int32(a >= b5)) + np.int32(4) * np.int32(a > b6)
+            target[i] = np.copysign(real(below) * half, w)
+        r, b = _next(r, b, blocks)
+
+
+@njit(cache=True, nogil=True)
+def block_integer_codes(
+    x: NDArray[Any],
+    block: int,
+    scales: NDArray[np.floating],
+    largest: float,
+    mask: int,
+    out: Words,
+    first: int,
+    last: int,
+) -> None:
+    """Write the two's-complement code of x / scale, a power of two, to nearest even and held within +-largest."""
+    n = x.shape[1]
+    blocks = (n + block - 1) // block
+    real = scales.dtype.type
+    top = real(largest)
+    r, b = _place(first, blocks)
+    for item in range(first, last):
+        part, target = x[r, b * block : min(n, (b + 1) * block)], out[r, b * block : min(n, (b + 1) * block)]
+        inverse = real(1.0) / scales[item]
+        for i in range(part.size):
+            q = np.rint(real(part[i]) * inverse)
+            q = q if q < top else top
+            q = q if q > -top else -top
+            target[i] = np.int32(q) & mask
+        r, b = _next(r, b, blocks)
+
+
+@njit(cache=True, nogil=True)
+def block_integer_rounded(
+    x: NDArray[Any],
+    block: int,
+    scales: NDArray[np.floating],
+    largest: float,
+    out: NDArray[Any],
+    first: int,
+    last: int,
+) -> None:
+    """Write what the codes of `block_integer_codes` stand for."""
+    n = x.shape[1]
+    blocks = (n + block - 1) // block
+    real = scales.dtype.type
+    top = real(largest)
+    r, b = _place(first, blocks)
+    for item in range(first, last):
+        part, target = x[r, b * block : min(n, (b + 1) * block)], out[r, b * block : min(n, (b + 1) * block)]
+        scale = scales[item]
+        inverse = real(1.0) / scale
+        for i in range(part.size):
+            q = np.rint(real(part[i]) * inverse)
+            q = q if q < top else top
+            q = q if q > -top else -top
+            target[i] = (q + real(0.0)) * scale  # an integer has no -0.0
+        r, b = _next(r, b, blocks)
+
+
+@njit(cache=True, nogil=True)
+def block_values(
+    codes: Words,
+    block: int,
+    mask: Any,
+    table: NDArray[np.float64],
+    scales: NDArray[np.float64],
+    out: NDArray[Any],
+    first: int,
+    last: int,
+) -> Any:
+    """Write each code's value times its block's scale; return the bits that any code had outside `mask`."""
+    n = codes.shape[1]
+    blocks = (n + block - 1) // block
+    outside = mask & ~mask
+    r, b = _place(first, blocks)
+    for item in range(first, last):
+        part, target = codes[r, b * block : min(n, (b + 1) * block)], out[r, b * block : min(n, (b + 1) * block)]
+        scale = scales[item]
+        for i in range(part.size):
+            c = part[i]
+            outside |= c & ~mask
+            target[i] = table[c & mask] * scale
+        r, b = _next(r, b, blocks)
     return outside

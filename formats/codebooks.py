@@ -1,9 +1,10 @@
-"""Codebooks: formats whose values the user gives."""
+"""Codebooks: formats whose values the user gives, and the names from which they can be made again."""
 
-__all__ = ["Codebook", "codebook"]
+__all__ = ["Codebook", "codebook", "codebook_name", "named_codebook"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from tetrit.checks import finite
 from tetrit.errors import InvalidValueError
 from tetrit.formats._steps import Steps, midpoints, steps_from_borders
 from tetrit.formats.real import RealFormat
+
+_OPEN, _CLOSE = "codebook(", ")"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,54 @@ def codebook(values: ArrayLike | Sequence[float], *, name: str = "codebook") -> 
     """
     levels = _levels("values", values)
     return Codebook(name=name, bits=(len(levels) - 1).bit_length(), levels=levels)
+
+
+def codebook_name(values: ArrayLike | Sequence[float]) -> str:
+    """Return the name by which `tetrit.formats.get` finds the codebook with these values, in any process.
+
+    It spells the values, each so that reading it gives the same double: a quantised tensor that carries this name needs
+    nothing else to be decoded.
+
+    Parameters
+    ----------
+    values : array_like (n,)
+        2 to 256 finite numbers; code i stands for ``values[i]``.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError
+        If the values are no real numbers.
+    InvalidValueError
+        If they are not one-dimensional, not finite, or too many or too few.
+
+    Examples
+    --------
+    >>> from tetrit import formats
+    >>> name = formats.codebook_name([-1.0, -0.25, 0.25, 1.0])
+    >>> name
+    'codebook(-1.0,-0.25,0.25,1.0)'
+    >>> formats.get(name).encode([0.6, 0.7, -9.0]).tolist()
+    [2, 3, 0]
+    """
+    return f"{_OPEN}{','.join(map(repr, _levels('values', values)))}{_CLOSE}"
+
+
+@lru_cache(maxsize=128)
+def named_codebook(name: str) -> Codebook | None:
+    """Return the codebook of a name that `codebook_name` gave, None for a name of another kind."""
+    if not (name.startswith(_OPEN) and name.endswith(_CLOSE)):
+        return None
+    levels = []
+    for word in name[len(_OPEN) : -len(_CLOSE)].split(","):
+        try:
+            levels.append(float(word))
+        except ValueError:
+            raise InvalidValueError(f"values of a codebook's name must be numbers, got '{word}'") from None
+    return codebook(levels, name=codebook_name(levels))
 
 
 def _levels(argument: str, values: ArrayLike) -> tuple[float, ...]:

@@ -1,11 +1,16 @@
 """The formats that exist, by name."""
 
-__all__ = ["get", "names"]
+__all__ = ["block_format", "block_names", "get", "names"]
 
+from dataclasses import replace
 from functools import cache
+from typing import Literal, overload
 
+from tetrit import checks
 from tetrit.errors import InvalidValueError, unknown_name
 from tetrit.formats.base import Format
+from tetrit.formats.block import BlockFormat
+from tetrit.formats.codebooks import named_codebook
 from tetrit.formats.fairy import Fairy
 from tetrit.formats.integers import Integer
 from tetrit.formats.minifloat import Minifloat
@@ -40,8 +45,64 @@ def _registry() -> dict[str, Format]:
     return {item.name: item for item in known}
 
 
+@cache
+def _blocks() -> dict[str, BlockFormat]:
+    e2m1, int4, int16 = (_registry()[name] for name in ("fp4_e2m1", f"int4{_SYMMETRIC}", f"int16{_SYMMETRIC}"))
+    assert isinstance(e2m1, Minifloat) and isinstance(int4, Integer) and isinstance(int16, Integer)
+    known = [
+        BlockFormat(name="mxfp4", element=e2m1, block=32),
+        BlockFormat(name="nvfp4", element=e2m1, scale="e4m3", block=16),
+        BlockFormat(name="bfp12", element=int4, block=32),
+        BlockFormat(name="dfp16", element=int16),
+    ]
+    return {item.name: item for item in known}
+
+
+def block_names() -> tuple[str, ...]:
+    """Return the names of the block formats that `get` knows.
+
+    Examples
+    --------
+    >>> from tetrit import formats
+    >>> formats.block_names()
+    ('mxfp4', 'nvfp4', 'bfp12', 'dfp16')
+    """
+    return tuple(_blocks())
+
+
+def block_format(name: str, *, block: int | None = None) -> BlockFormat:
+    """Return the block format of this name.
+
+    Parameters
+    ----------
+    name : str
+        One of `block_names()`.
+    block : int, optional
+        Another number of elements per scale than the format's own.
+
+    Returns
+    -------
+    BlockFormat
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such format; the nearest name is suggested.
+    InvalidValueError
+        If `block` is not positive.
+
+    Examples
+    --------
+    >>> from tetrit import formats
+    >>> formats.block_format("bfp12", block=128).bits_per_element
+    4.0625
+    """
+    known = _blocks()[checks.choice("block format", name, _blocks())]
+    return known if block is None else replace(known, block=block)
+
+
 def names() -> tuple[str, ...]:
-    """Return the names of all formats that `get` knows.
+    """Return the names of all scalar formats that `get` knows; `block_names` has the others.
 
     Examples
     --------
@@ -52,13 +113,22 @@ def names() -> tuple[str, ...]:
     return tuple(_registry())
 
 
-def get(name: str, *, symmetric: bool = False) -> Format:
-    """Return the format of this name; the same object every time.
+@overload
+def get(name: Literal["mxfp4", "nvfp4", "bfp12", "dfp16"]) -> BlockFormat: ...  # type: ignore[overload-overlap]
+
+
+@overload
+def get(name: str, *, symmetric: bool = False) -> Format: ...
+
+
+def get(name: str, *, symmetric: bool = False) -> Format | BlockFormat:
+    """Return the format of this name; the same object every time, but for a codebook an equal one.
 
     Parameters
     ----------
     name : str
-        One of `names()`. A table of values of one's own is made by `tetrit.formats.codebook` instead.
+        One of `names()` or `block_names()`, or the name of a table of values of one's own, as
+        `tetrit.formats.codebook_name` spells it.
     symmetric : bool
         For signed integers: the variant without the most negative value, whose own name is ``name + "_symmetric"``.
 
@@ -71,7 +141,8 @@ def get(name: str, *, symmetric: bool = False) -> Format:
     UnknownNameError
         If there is no such format; the nearest name is suggested.
     InvalidValueError
-        If `symmetric` is asked of a format that has no such variant.
+        If the values in a codebook's name are no numbers, not finite, or too many or too few; or if `symmetric` is
+        asked of a format that has no such variant.
 
     Examples
     --------
@@ -82,10 +153,11 @@ def get(name: str, *, symmetric: bool = False) -> Format:
     known = _registry()
     if not isinstance(name, str):
         raise TypeError(f"a format's name must be a string, got {name!r}")
-    if name not in known:
-        raise unknown_name("format", name, known)
+    fmt = known.get(name) or _blocks().get(name) or named_codebook(name)
+    if fmt is None:
+        raise unknown_name("format", name, (*known, *_blocks()))
     if not symmetric or name.endswith(_SYMMETRIC):
-        return known[name]
+        return fmt
     if name + _SYMMETRIC not in known:
         raise InvalidValueError(f"format '{name}' has no symmetric variant; only int2 to int16 have one")
     return known[name + _SYMMETRIC]

@@ -1,6 +1,6 @@
 """Splits a compiled loop over threads: blocks are handed out one by one, so a slow core does less."""
 
-__all__ = ["SMALL", "run_blocks", "undivided"]
+__all__ = ["SMALL", "run_blocks", "run_items", "undivided"]
 
 import threading
 from collections.abc import Callable, Iterator
@@ -61,3 +61,9 @@ def run_blocks(task: Callable[[int, int], None], n: int) -> None:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def run_items(task: Callable[[int, int], None], n_items: int, size: int) -> None:
+    """Call ``task(first, last)`` on several threads so that each item, of about `size` elements, is done once."""
+    size = max(size, 1)
+    run_blocks(lambda start, stop: task(-(-start // size), -(-stop // size)), n_items * size)

@@ -14,7 +14,7 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import latent
 from tetrit.estimators.deterministic import _kernels
-from tetrit.parallel import run_blocks
+from tetrit.parallel import run_items
 
 
 def checked_along(value: int) -> int:
@@ -46,8 +46,7 @@ def _deep(array: NDArray[Any], along: int) -> NDArray[Any]:
 
 def _share(kernel: Callable[..., None], x: NDArray[Any], *args: Any) -> None:
     """Call ``kernel(x, *args, first, last)`` for all indices of the first axis."""
-    width = 1 << min(max(x[:1].size - 1, 0).bit_length(), 18)  # the runner counts elements, in blocks of powers of two
-    run_blocks(lambda start, stop: kernel(x, *args, start // width, stop // width), len(x) * width)
+    run_items(lambda first, last: kernel(x, *args, first, last), len(x), x[:1].size)
 
 
 def largest(x: NDArray[Any], *, n: int, m: int, along: int) -> NDArray[np.bool_]:

@@ -101,6 +101,8 @@ class SRSTE(Estimator):
         q = self.inner(packed)
         if q.codes.shape != packed.shape:
             raise InvalidValueError(f"`inner` must train on a latent of the shape of the weights, got {self.inner!r}")
+        if q.block is not None:
+            raise InvalidValueError(f"`inner` must not share scales among blocks, got {self.inner!r}")
         if q.scale.ndim and q.scale.shape[self.along] != 1:
             raise InvalidValueError(f"`inner` must not have a scale that varies along axis {self.along}")
         zeros = np.flatnonzero(formats.get(q.format).values == 0)

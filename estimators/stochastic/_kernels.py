@@ -6,7 +6,7 @@ of the rows, so what an element becomes does not depend on who computes it.
 """
 
 __all__ = [
-    "clipped_terms",
+    "clipped_slope_sum",
     "inner_backward",
     "narrowed_backward",
     "noisy_blocks",
@@ -28,6 +28,7 @@ from tetrit.estimators._kernels import BLOCK, LANES, chunk_at
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[Any]
+Counts: TypeAlias = NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
@@ -44,6 +45,17 @@ def _place_below(values: Doubles, v: float) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _whole_places(x: Floats, scale: float, lowest: float, highest: float, draws: Doubles, places: Counts) -> None:
+    """Write the place that `random_codes` chooses among all the integers from `lowest` to `highest`: no search."""
+    for k in range(x.size):
+        v = np.float64(x[k]) / scale
+        v = v if v > lowest else lowest
+        v = v if v < highest else highest
+        below = np.floor(v)
+        places[k] = np.int32(below - lowest) + np.int32(draws[k] < v - below)
+
+
+@njit(cache=True, nogil=True)
 def random_codes(
     x: Floats, scales: Doubles, values: Doubles, table: Codes, draws: Doubles, codes: Codes, first: int, last: int
 ) -> None:
@@ -52,8 +64,18 @@ def random_codes(
     `values` ascend, -0.0 before 0.0 where the format has both; `table` has their codes. A v outside saturates.
     """
     top = values.size - 1
+    lowest, highest = values[0], values[top]
+    whole = highest - lowest == top and np.floor(lowest) == lowest
+    places = np.empty(BLOCK, np.int32)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
+        if whole:
+            for start in range(i, j, BLOCK):
+                stop = min(j, start + BLOCK)
+                _whole_places(x[r, start:stop], scales[r], lowest, highest, draws[r, start:stop], places)
+                for k in range(stop - start):
+                    codes[r, start + k] = table[places[k]]
+            continue
         part, part_draws, part_codes, scale = x[r, i:j], draws[r, i:j], codes[r, i:j], scales[r]
         for k in range(part.size):
             v = np.float64(part[k]) / scale
@@ -151,27 +173,43 @@ def term_sum(terms: Doubles, parts: Doubles, first: int, last: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _larger(x: Floats, largest: Doubles) -> None:
+    for k in range(x.size):
+        a = abs(np.float64(x[k]))
+        largest[k] = a if a > largest[k] else largest[k]
+
+
+@njit(cache=True, nogil=True)
+def _noisy(x: Floats, normals: Doubles, step: float, out: Doubles) -> None:
+    for k in range(x.size):
+        noise = np.rint(normals[k] * 0.5)
+        value = np.float64(x[k])
+        moved = value + noise * step
+        out[k] = value if noise == 0.0 else moved
+
+
+@njit(cache=True, nogil=True)
 def noisy_blocks(x: Floats, normals: Doubles, block: int, factor: float, steps: Doubles, out: Doubles) -> None:
     """Write x + rint(z / 2) step, step = factor max |x| of each block x block square; x itself where the noise is 0.
 
     x is (matrices, rows, columns), `steps` (matrices, blocks down, blocks across).
     """
+    columns = np.empty(min(block, x.shape[2]))
     for m in range(x.shape[0]):
         for p in range(steps.shape[1]):
             for q in range(steps.shape[2]):
                 i, j = p * block, min(x.shape[1], (p + 1) * block)
                 k, l = q * block, min(x.shape[2], (q + 1) * block)  # noqa: E741
-                largest = 0.0
+                columns[:] = 0.0
                 for a in range(i, j):
-                    for b in range(k, l):
-                        largest = max(largest, abs(np.float64(x[m, a, b])))
+                    _larger(x[m, a, k:l], columns)
+                largest = 0.0
+                for b in range(l - k):
+                    largest = max(largest, columns[b])
                 step = largest * factor
                 steps[m, p, q] = step
                 for a in range(i, j):
-                    for b in range(k, l):
-                        noise = np.rint(normals[m, a, b] / 2.0)
-                        value = np.float64(x[m, a, b])
-                        out[m, a, b] = value if noise == 0.0 else value + noise * step
+                    _noisy(x[m, a, k:l], normals[m, a, k:l], step, out[m, a, k:l])
 
 
 @njit(cache=True, nogil=True)
@@ -204,19 +242,31 @@ def inner_backward(
 
 
 @njit(cache=True, nogil=True)
-def clipped_terms(
-    x: Floats, scales: Doubles, low: float, high: float, grad: Floats, terms: Doubles, first: int, last: int
+def _clipped_slopes(x: Floats, scale: float, low: float, high: float, grad: Floats, lanes: Doubles) -> None:
+    for k in range(x.size):
+        z = np.float64(x[k]) / scale
+        slope = np.rint(z) - z
+        slope = slope if z > low else low
+        slope = slope if z < high else high
+        lanes[k] += np.float64(grad[k]) * slope
+
+
+@njit(cache=True, nogil=True)
+def clipped_slope_sum(
+    x: Floats, scales: Doubles, low: float, high: float, grad: Floats, parts: Doubles, first: int, last: int
 ) -> None:
-    """Write grad times the slope of the value by the step: rint(z) - z inside, low or high where z = x / scale is."""
+    """Write the sum of grad times the slope of the value by the step of every chunk, in the lanes of `term_sum`.
+
+    With z = x / scale the slope is rint(z) - z between low and high, low or high where z lies at them or beyond.
+    """
+    lanes = np.empty(LANES)
     for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_grad, part_terms, scale = x[r, i:j], grad[r, i:j], terms[r, i:j], scales[r]
-        for k in range(part.size):
-            z = np.float64(part[k]) / scale
-            if z <= low:
-                slope = low
-            elif z >= high:
-                slope = high
-            else:
-                slope = np.rint(z) - z
-            part_terms[k] = np.float64(part_grad[k]) * slope
+        r, c, i, j = chunk_at(item, x.shape[1])
+        lanes[:] = 0.0
+        for start in range(i, j, LANES):
+            stop = min(j, start + LANES)
+            _clipped_slopes(x[r, start:stop], scales[r], low, high, grad[r, start:stop], lanes)
+        total = 0.0
+        for k in range(LANES):
+            total += lanes[k]
+        parts[r, c] = total

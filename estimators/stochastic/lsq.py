@@ -13,11 +13,11 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._kernels import clipped_codes, clipped_values
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
-from tetrit.estimators._run import run, sums_of_magnitudes
+from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitudes
 from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
-from tetrit.estimators.stochastic._shared import checked_step, row_steps, sums
+from tetrit.estimators.stochastic._shared import checked_step, row_steps
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.Integer))
 
@@ -124,10 +124,10 @@ class LSQ(Estimator):
         g = gradient(grad_out, x.shape)
         rows, steps = self._steps(x)
         low, high = self._ends()
-        terms = np.empty(rows.shape)
+        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
         grad = to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
-        run(_kernels.clipped_terms, rows, steps, low, high, grad, terms)
-        return scale_array(sums(terms) * self.gradient_factor(rows.shape[1]), x.shape, self.axis)
+        run(_kernels.clipped_slope_sum, rows, steps, low, high, grad, parts)
+        return scale_array(sum_chunks(parts) * self.gradient_factor(rows.shape[1]), x.shape, self.axis)
 
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return `step_gradient`, of shape () or (channels,)."""

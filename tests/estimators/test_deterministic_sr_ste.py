@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tetrit import formats
+from tetrit import estimators, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import STE, SZT, DenseShift, PowerOfTwo
 from tetrit.estimators.deterministic import SRSTE, ReSTE, n_of_m_mask, reference
@@ -169,3 +169,9 @@ def test_the_pruned_code_is_the_first_zero_of_the_format():
     q = SRSTE(inner=SZT())(np.array([[1.0], [1.0], [-0.1], [-0.1]]))
     assert formats.get(q.format).values[q.codes[2:, 0]].tolist() == [0.0, 0.0]
     assert q.codes[2:, 0].tolist() == [0, 0]
+
+
+def test_an_inner_estimator_with_blocks_is_refused():
+    e = SRSTE(inner=estimators.get("block"))
+    with pytest.raises(InvalidValueError, match=r"^`inner` must not share scales among blocks, got BlockQuantizer\("):
+        e(np.ones((8, 4)))

@@ -128,7 +128,7 @@ def test_symmetric_integers():
         (
             lambda: formats.get("quire"),
             UnknownNameError,
-            "unknown format 'quire'; known: " + ", ".join(sorted(formats.names())),
+            "unknown format 'quire'; known: " + ", ".join(sorted(formats.names() + formats.block_names())),
         ),
         (lambda: formats.get(8), TypeError, "a format's name must be a string, got 8"),
         (

@@ -1,0 +1,173 @@
+"""Grids of few values: where one gives way to the next, in units of the array, and the passes over an array."""
+
+__all__ = ["Grid", "grid_codes", "grid_values", "nearest_grid", "thresholds", "values_pass"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tetrit.estimators._rows import from_rows
+from tetrit.estimators._run import run
+from tetrit.estimators._values import stored
+from tetrit.estimators.grids import _kernels
+
+_STEPS = 4
+"""How far the product of border and scale may be from the threshold before it is searched for in earnest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The values of a quantiser in ascending order, what lies between them, and their codes.
+
+    Members
+    -------
+    values : float64 array (n,)
+        Ascending; n from 1 to 256.
+    borders : float64 array (n - 1,)
+        The largest double that still belongs to the lower one of two neighbours.
+    codes : uint8 array (n,)
+        The code of every value.
+    """
+
+    values: NDArray[np.float64]
+    borders: NDArray[np.float64]
+    codes: NDArray[np.uint8]
+
+
+@lru_cache(maxsize=128)
+def nearest_grid(levels: tuple[float, ...]) -> Grid:
+    """Return the grid on which a number goes to its nearest level, code i standing for ``levels[i]``.
+
+    NaN levels are reserved codes. Of equal levels the lowest code counts. A tie goes to the even code, of two codes of
+    equal parity to the lower one; it is decided exactly, as `tetrit.formats` decides it.
+    """
+    table = np.array(levels)
+    codes = np.flatnonzero(np.isfinite(table))
+    values, first = np.unique(table[codes], return_index=True)
+    codes = codes[first]
+    lower, upper = codes[:-1], codes[1:]
+    upper_wins = np.where((lower ^ upper) & 1, upper & 1 == 0, upper < lower)
+    middle, side = _middles(values)
+    below = np.nextafter(middle, -np.inf)
+    borders = np.where((side < 0) | ((side == 0) & upper_wins), below, middle)
+    return Grid(values=values, borders=borders, codes=codes.astype(np.uint8))
+
+
+def _middles(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the double nearest to the middle of each two neighbours, and on which side of it (-1, 0, 1) that lies."""
+    a, b = values[:-1] * 0.5, values[1:] * 0.5
+    middle = a + b
+    part = middle - a  # Knuth's two-sum: the error of the addition, exactly
+    error = (a - (middle - part)) + (b - part)
+    side = np.sign(error).astype(np.int64)
+    for i in np.flatnonzero((a * 2 != values[:-1]) | (b * 2 != values[1:])):  # half of a subnormal may be none
+        true = (Fraction(float(values[i])) + Fraction(float(values[i + 1]))) / 2
+        middle[i] = float(true)
+        side[i] = (true > Fraction(float(middle[i]))) - (true < Fraction(float(middle[i])))
+    return middle, side
+
+
+def thresholds(borders: NDArray[np.float64], scales: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return for every row the largest x of `dtype` with ``x / scale <= border``, a quotient of doubles.
+
+    So ``x > threshold`` says exactly what ``x / scale > border`` does, without a division per element. The rows are
+    filled up with infinity to a multiple of four.
+    """
+    out = np.full((scales.size, -(-borders.size // 4) * 4), np.inf, dtype)
+    found = out[:, : borders.size]
+    by = scales[:, None]
+    up, down = dtype.type(np.inf), dtype.type(-np.inf)
+    with np.errstate(over="ignore", under="ignore"):
+        found[...] = borders * by
+        np.copyto(found, np.nextafter(up, down), where=found == up)
+        for _ in range(_STEPS):
+            more = np.nextafter(found, up)
+            below, next_below = found / by <= borders, (more / by <= borders) & (more < up)
+            if not (~below | next_below).any():
+                return out
+            found[...] = np.where(next_below, more, np.where(below, found, np.nextafter(found, down)))
+        found[...] = _last_below(borders, by, dtype)
+    return out
+
+
+def _last_below(borders: NDArray[np.float64], by: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return what `thresholds` looks for by bisection: where quotients underflow, the product may be far from it."""
+    word: Any = np.int32 if dtype == np.float32 else np.int64
+    highest = int(np.array(np.inf, dtype).view(word))
+
+    def number(key: NDArray[Any]) -> NDArray[Any]:  # keys order the floats; ~k belongs to the negative of that of k
+        return np.asarray(np.where(key < 0, -(~key).view(dtype), key.view(dtype)))
+
+    shape = (by.shape[0], borders.size)
+    low, high = np.full(shape, ~word(highest)), np.full(shape, word(highest))  # -inf is below, inf is not
+    for _ in range(8 * dtype.itemsize):
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        below = number(middle) / by <= borders
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return number(low)
+
+
+def grid_codes(
+    grid: Grid, rows: NDArray[Any], scales: NDArray[np.float64], shape: tuple[int, ...], axis: int | None
+) -> NDArray[np.uint8]:
+    """Return the code of ``x / scale`` on the grid, of every x of the rows."""
+    codes = np.empty(rows.shape, np.uint8)
+    run(_kernels.place_codes, rows, thresholds(grid.borders, scales, rows.dtype), _filled(grid.codes), codes)
+    return from_rows(codes, shape, axis)
+
+
+def grid_values(
+    grid: Grid,
+    rows: NDArray[Any],
+    scales: NDArray[np.float64],
+    shape: tuple[int, ...],
+    axis: int | None,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """Return scale times the value of ``x / scale`` on the grid, in float64, or rounded once into `out`."""
+
+    def kernel(into: NDArray[Any]) -> None:
+        with np.errstate(over="ignore", under="ignore"):
+            levels = (scales[:, None] * _filled(grid.values)).astype(into.dtype)
+        run(_kernels.place_values, rows, thresholds(grid.borders, scales, rows.dtype), levels, into)
+
+    return values_pass(kernel, rows, shape, axis, out)
+
+
+def values_pass(
+    kernel: Callable[[NDArray[Any]], None],
+    rows: NDArray[Any],
+    shape: tuple[int, ...],
+    axis: int | None,
+    out: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """Run ``kernel(result rows)``, straight on `out` where that has their layout; else in float64, rounded once."""
+    direct = _direct(out, rows, shape, axis)
+    if direct is not None and out is not None:
+        kernel(direct)
+        return out
+    into = np.empty(rows.shape)
+    kernel(into)
+    return stored(from_rows(into, shape, axis), out)
+
+
+def _filled(table: NDArray[Any]) -> NDArray[Any]:
+    """Return the table with 256 entries: a place is a byte."""
+    return np.concatenate((table, np.zeros(256 - table.size, table.dtype)))
+
+
+def _direct(
+    out: NDArray[Any] | None, rows: NDArray[Any], shape: tuple[int, ...], axis: int | None
+) -> NDArray[Any] | None:
+    """Return `out` in the layout of the rows if a kernel may write to it as it is."""
+    if not isinstance(out, np.ndarray) or out.dtype not in (np.float32, np.float64) or out.shape != shape:
+        return None
+    first = axis is None or axis % len(shape) == 0
+    if not (first and out.flags.c_contiguous and out.flags.writeable) or np.may_share_memory(out, rows):
+        return None
+    return out.reshape(rows.shape)

@@ -1,0 +1,146 @@
+"""Query-key reparameterisation: one quantised matrix per head for the product of two projections."""
+
+__all__ = ["QKR"]
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tetrit import checks
+from tetrit.errors import InvalidValueError
+from tetrit.estimators._rows import gradient, latent
+from tetrit.estimators._values import stored
+from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.deterministic.statsq import StatsQ
+from tetrit.estimators.pairs import _kernels
+from tetrit.parallel import run_items
+
+
+@dataclass(frozen=True, kw_only=True)
+class QKR(Estimator):
+    """Quantises the product W_q^T W_k of every attention head with `StatsQ`, one scale per row.
+
+    The latent array (2, heads, d_head, d_model) holds W_q and W_k, (d_head, d_model) for every head. Forward:
+    P = W_q^T W_k, added in the order of d_head in float64, and its rows quantised as `StatsQ` does with ``axis=0``:
+    codes and values are (heads, d_model, d_model). Attention logits are then x P x^T, which are rounded once where
+    quantising queries and keys would round twice.
+    Backward, straight through StatsQ to G, the gradient of P (0 where `cga` freezes an element):
+    grad W_q = W_k G^T, grad W_k = W_q G, each sum in index order.
+
+    Codes: those of `StatsQ`, odd integers of ``int<bits + 1>_symmetric``, with scales (heads, d_model, 1).
+
+    Contract: bit-exact for any number of threads: products and sums are float64 in a fixed order, without fused
+    multiply-add; gradients are rounded once.
+
+    Parameters
+    ----------
+    bits : int, default 4
+        1 to 15.
+    cga : float or None, default None
+        As in `StatsQ`, for the elements of P.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float16, float32 or float64.
+    InvalidValueError
+        If `w` is not of shape (2, heads, d_head, d_model), has a NaN or an infinity (the message names its index), if
+        products or sums overflow float64, or if `grad_out` has another shape than the product.
+
+    Notes
+    -----
+    Source: Liu, Liu, Cheng, "Oscillation-free Quantization for Low-bit Vision Transformers", arXiv 2302.02210,
+    ICML 2023: the product per head, quantised as one matrix. The order of the sums, the scale per row of P (as its code
+    has for weights), and both projections in one latent array are **our reconstruction**. A head of d_model > 2 d_head
+    has more elements in P than in both projections: this buys steadier training with memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit.estimators.pairs import QKR
+    >>> e = QKR(bits=2)
+    >>> w = np.array([[[[1.0, -2.0]]], [[[0.5, 1.0]]]])  # one head, d_head 1, d_model 2
+    >>> e.product(w)
+    array([[[ 0.5,  1. ],
+            [-1. , -2. ]]])
+    >>> e(w).values
+    array([[[ 0.375,  1.125],
+            [-0.75 , -2.25 ]]])
+    >>> e.backward(w, np.array([[[1.0, 0.0], [0.0, 1.0]]]))
+    array([[[[ 0.5,  1. ]]],
+    <BLANKLINE>
+    <BLANKLINE>
+           [[[ 1. , -2. ]]]])
+    """
+
+    name: ClassVar[str] = "qkr"
+
+    bits: int = 4
+    cga: float | None = None
+
+    def __post_init__(self) -> None:
+        inner = StatsQ(bits=self.bits, cga=self.cga, axis=0)
+        object.__setattr__(self, "bits", inner.bits)
+        object.__setattr__(self, "cga", inner.cga)
+
+    def __call__(self, w: ArrayLike) -> Quantized:
+        """Quantise the products; codes are uint8 (up to 7 bits) or uint16, (heads, d_model, d_model)."""
+        products = self.product(w)
+        heads, n = products.shape[:2]
+        q = self._rows_quantizer(products.reshape(heads * n, n))
+        return Quantized(codes=q.codes.reshape(products.shape), scale=q.scale.reshape(heads, n, 1), format=q.format)
+
+    def product(self, w: ArrayLike) -> NDArray[np.float64]:
+        """Return W_q^T W_k of every head, float64 (heads, d_model, d_model), bit-exact."""
+        x = _projections(w)
+        with np.errstate(over="ignore", invalid="ignore"):
+            products = _products(x[0], x[1])
+        if not np.isfinite(products).all():
+            raise InvalidValueError("`w` must have products that float64 can hold, got an overflow")
+        return products
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the gradients of W_q and W_k, of the shape of `w`."""
+        x = _projections(w)
+        _, heads, _, n = x.shape
+        g = gradient(grad_out, (heads, n, n))
+        if out is not None:
+            apart = {"grad_out": g, "w": x}
+            checks.output(out, x.shape, g.dtype, apart=apart, may_be_same=True)
+        inner = g.astype(np.float64)
+        if self.cga is not None:
+            rows = self.product(x).reshape(heads * n, n)
+            inner = self._rows_quantizer.backward(rows, inner.reshape(rows.shape)).reshape(g.shape)
+        result = np.empty(x.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            result[0] = _products(x[1].swapaxes(1, 2), inner.swapaxes(1, 2))
+            result[1] = _products(x[0].swapaxes(1, 2), inner)
+            return result.astype(g.dtype, copy=False) if out is None else stored(result, out)
+
+    def value_shape(self, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (heads, d_model, d_model)."""
+        return latent_shape[1], latent_shape[3], latent_shape[3]
+
+    @property
+    def _rows_quantizer(self) -> StatsQ:
+        return StatsQ(bits=self.bits, cga=self.cga, axis=0)
+
+
+def _products(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return sum_t a[:, t, r] b[:, t, n] as (heads, r, n)."""
+    out = np.zeros((a.shape[0], a.shape[2], b.shape[2]))
+    left, right = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    n_rows = out.shape[0] * out.shape[1]
+    if out.size:
+        run_items(lambda i, j: _kernels.products(left, right, out, i, j), n_rows, right.shape[1] * right.shape[2] + 1)
+    return out
+
+
+def _projections(w: ArrayLike) -> NDArray[Any]:
+    x = latent(w)
+    if x.ndim != 4 or len(x) != 2:
+        raise InvalidValueError(f"`w` must have shape (2, heads, d_head, d_model), got {x.shape}")
+    checks.finite("w", x)
+    return x
