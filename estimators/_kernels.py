@@ -328,45 +328,49 @@ def nested_codes(references: Floats, codes: Codes) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _climb(references: Floats, exponents: Doubles, powers: Doubles) -> None:
-    """Write S_{t-1} into exponents[t], from S_0 = 0 to the last S, and 2 to the last S into `powers`."""
-    powers[:] = 1.0
-    exponents[1] = 0.0
-    for t in range(1, references.shape[0]):
-        row, here, there = references[t], exponents[t], exponents[t + 1]
-        for k in range(row.size):
-            positive = row[k] > 0.0
-            climbed = here[k] + 1.0
-            doubled = 2.0 * powers[k]
-            there[k] = climbed if positive else 0.0
-            powers[k] = doubled if positive else 1.0
+def _climb(row: Floats, before: Doubles, after: Doubles, powers: Doubles) -> None:
+    """Write S_t for the S_{t-1} before it, and 2 to that."""
+    for k in range(row.size):
+        positive = row[k] > 0.0
+        climbed, doubled = before[k] + 1.0, 2.0 * powers[k]
+        after[k] = climbed if positive else 0.0
+        powers[k] = doubled if positive else 1.0
 
 
 @njit(cache=True, nogil=True)
-def _descend(row: Floats, before: Doubles, slopes: Doubles, clip: float, reached: Doubles, out: Floats) -> None:
-    """Write the gradient of one reference; `reached` is 1 where every reference above it is positive, else 0."""
+def _outermost(
+    row: Floats, grad: Floats, powers: Doubles, scale: float, clip: float, slopes: Doubles, out: Floats
+) -> None:
+    """Write the gradient of reference 0, and what all others have in common."""
     for k in range(row.size):
-        live = (reached[k] > 0.0) & (abs(np.float64(row[k])) <= clip)
-        out[k] = slopes[k] * (1.0 + before[k]) if live else 0.0
-        reached[k] = reached[k] if row[k] > 0.0 else 0.0
+        w, g = np.float64(row[k]), np.float64(grad[k])
+        magnitude = scale * powers[k]
+        through = g * magnitude
+        out[k] = through if abs(w) <= clip else 0.0
+        slopes[k] = g * (math.copysign(1.0, w) * magnitude * math.log(2.0))
+
+
+@njit(cache=True, nogil=True)
+def _descend(row: Floats, before: Doubles, clip: float, slopes: Doubles, out: Floats) -> None:
+    """Write the gradient of one reference, and clear the slopes of those below it where it is not positive."""
+    for k in range(row.size):
+        w = np.float64(row[k])
+        slope = slopes[k] * (1.0 + before[k])
+        out[k] = slope if abs(w) <= clip else 0.0
+        slopes[k] = slopes[k] if w > 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
 def nested_backward(references: Floats, grad: Floats, scale: float, clip: float, out: Floats) -> None:
     """Write the gradient of every reference; H' and sign' are 1 within +-clip and 0 outside (straight through)."""
     depth, n = references.shape
-    exponents, powers = np.empty((depth + 1, BLOCK)), np.empty(BLOCK)
-    slopes, reached = np.empty(BLOCK), np.empty(BLOCK)
-    for start in range(0, n, BLOCK):
-        size = min(n, start + BLOCK) - start
-        part, part_out = references[:, start : start + size], out[:, start : start + size]
-        part_grad, signs = grad[start : start + size], references[0, start : start + size]
-        _climb(part, exponents[:, :size], powers[:size])
-        for k in range(size):
-            g = np.float64(part_grad[k])
-            magnitude = scale * powers[k]
-            part_out[0, k] = g * magnitude if abs(np.float64(signs[k])) <= clip else 0.0
-            slopes[k] = g * (math.copysign(1.0, signs[k]) * magnitude * math.log(2.0))
-        reached[:] = 1.0
+    exponents, powers, slopes = np.empty((depth + 1, BLOCK)), np.empty(BLOCK), np.empty(BLOCK)
+    exponents[1] = 0.0  # S_0; row t has S_{t-1}
+    for i in range(0, n, BLOCK):
+        j = min(n, i + BLOCK)
+        powers[:] = 1.0
+        for t in range(1, depth):
+            _climb(references[t, i:j], exponents[t], exponents[t + 1], powers)
+        _outermost(references[0, i:j], grad[i:j], powers, scale, clip, slopes, out[0, i:j])
         for t in range(depth - 1, 0, -1):
-            _descend(part[t], exponents[t, :size], slopes, clip, reached, part_out[t])
+            _descend(references[t, i:j], exponents[t], clip, slopes, out[t, i:j])

@@ -1,5 +1,6 @@
-"""From networks to programs: compilation onto machines."""
+"""From networks to programs: exported checkpoints, compilation onto machines."""
 
-__all__ = ["compile_network"]
+__all__ = ["Checkpoint", "StoredLayer", "StoredWeight", "compile_network", "read_checkpoint", "write_checkpoint"]
 
+from tetrit.hls.checkpoint import Checkpoint, StoredLayer, StoredWeight, read_checkpoint, write_checkpoint
 from tetrit.hls.compile import compile_network

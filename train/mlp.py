@@ -175,12 +175,12 @@ def train_quantized(
 
     Examples
     --------
-    >>> from tetrit.train import digits, export, mlp
+    >>> from tetrit.train import digits, integers, mlp
     >>> data = digits.load()
     >>> config = mlp.Config(hidden=(32,), epochs=5, quantized_epochs=5)
     >>> start = mlp.train_float(data, seed=0, config=config)
     >>> trained = mlp.train_quantized(data, start, "szt", seed=0, config=config)
-    >>> [layer.weight.shape for layer in export.export(trained, data)]
+    >>> [layer.weight.shape for layer in integers.export(trained, data)]
     [(64, 32), (32, 10)]
     """
     config = config or Config()

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from tetrit import checks
 from tetrit.estimators.zeroth import SPSA, _quantile, step_seed
 from tetrit.estimators.zeroth.counter import key_of
+from tetrit.train.quantizers.rules._tensors import random_words, shifted
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _GOLDEN = (torch.float32, torch.float64)
@@ -220,7 +221,7 @@ def add_noise(tensor: Tensor, start: Tensor, factor: Any, distribution: str, *, 
     seed, offset : int
         As for `SPSA.direction`.
     """
-    key = _signed(key_of(seed))
+    key = key_of(seed)
     if isinstance(factor, Tensor):
         factor = factor.to(tensor.device, non_blocking=True)
     source = start.detach().reshape(-1)
@@ -236,23 +237,11 @@ def add_noise(tensor: Tensor, start: Tensor, factor: Any, distribution: str, *, 
 
 
 def noise(n: int, distribution: str, *, key: int, offset: int, device: torch.device | str) -> Tensor:
-    """Return z as a float64 tensor of `n` elements; `key` as a signed integer of 64 bits."""
-    x = torch.arange(offset + 1, offset + n + 1, dtype=torch.int64, device=device) * _signed(0x9E3779B97F4A7C15) + key
-    x = (x ^ _right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _right(x, 27)) * _signed(0x94D049BB133111EB)
-    x = x ^ _right(x, 31)
+    """Return z as a float64 tensor of `n` elements."""
+    x = random_words(n, key=key, offset=offset, device=device)
     if distribution == "rademacher":
         return 1.0 - 2.0 * (x < 0).double()
-    return _normal((_right(x, 12).double() * 2.0 + 1.0) * 2.0**-53)
-
-
-def _signed(word: int) -> int:
-    return word - 2**64 if word >= 2**63 else word
-
-
-def _right(x: Tensor, by: int) -> Tensor:
-    """Shift right without the sign."""
-    return (x >> by) & ((1 << (64 - by)) - 1)
+    return _normal((shifted(x, 12).double() * 2.0 + 1.0) * 2.0**-53)
 
 
 def _series(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:

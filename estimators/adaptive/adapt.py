@@ -15,8 +15,8 @@ from tetrit.estimators._rows import copied, from_rows, latent, scale_array, to_r
 from tetrit.estimators._run import largest_magnitudes, run
 from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
-from tetrit.estimators.stochastic._kernels import random_codes
-from tetrit.estimators.stochastic._shared import absmax_scales, generator, neighbours
+from tetrit.estimators.stochastic._kernels import random_codes, random_values
+from tetrit.estimators.stochastic._shared import absmax_scales, drawn_key, neighbours
 
 MIN_WORD, MAX_WORD = 2, 16
 """Word lengths that have a format."""
@@ -51,8 +51,8 @@ class AdaPT(Estimator):
     grad_out everywhere, also for weights that saturate. What makes it adaptive is `tetrit.estimators.adaptive.switch`,
     which chooses both lengths anew from the weights and the recent gradients.
 
-    Contract: codes bit-exact. With stochastic rounding element i in C order uses number i of ``rng.random(w.shape)``,
-    whatever the memory order and the number of threads, as in `StochasticRounding`.
+    Contract: codes bit-exact; with stochastic rounding a function of the array and of one 64-bit key taken from `rng`,
+    with the draws of `StochasticRounding`.
 
     Parameters
     ----------
@@ -122,9 +122,8 @@ class AdaPT(Estimator):
         scales = self._scales(x, rows)
         codes = np.empty(rows.shape, fmt.code_dtype)
         if self.rounding == "stochastic":
-            draws = generator(rng, self.seed).random(x.shape).reshape(rows.shape)
             values, table = neighbours(name)
-            run(random_codes, rows, scales, values, table, draws, codes)
+            run(random_codes, rows, scales, values, table, drawn_key(rng, self.seed), 1, 1, codes)
         else:
             run(clipped_codes, rows, scales, *self._ends(), 2**fmt.bits - 1, codes)
         return Quantized(codes=from_rows(codes, x.shape, None), scale=scale_array(scales, x.shape, None), format=name)
@@ -133,11 +132,12 @@ class AdaPT(Estimator):
         self, w: ArrayLike, *, rng: np.random.Generator | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
         """Return the values of ``e(w, rng=rng)``, in float64 or rounded into `out`."""
-        if self.rounding == "stochastic":
-            q = self(w, rng=rng)
-            return q.values if out is None else q.dequantize(out)
         x = latent(w)
-        return in_one_pass(x, None, out, clipped_values, self._scales(x, to_rows(x, None)), *self._ends())
+        scales = self._scales(x, to_rows(x, None))
+        if self.rounding == "stochastic":
+            values, _ = neighbours(f"int{self.word_length}")
+            return in_one_pass(x, None, out, random_values, scales, values, drawn_key(rng, self.seed), 1, 1)
+        return in_one_pass(x, None, out, clipped_values, scales, *self._ends())
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""

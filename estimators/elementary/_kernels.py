@@ -1,4 +1,4 @@
-"""Sine, cosine and powers by argument reduction and polynomials: plain float64 products and sums in a fixed order.
+"""Sine, cosine, powers and random bits, written out in operations that all machines round alike, in a fixed order.
 
 The C library's functions differ between platforms and are not vectorised by the compiler; these are, since nothing in
 them branches. Measured against 200-bit arithmetic, errors are below 2.5 units in the last place, for powers at bases
@@ -8,11 +8,25 @@ Constants: the parts of pi/2 and the coefficients of sine and cosine are those o
 `e_rem_pio2.c`, `k_sin.c`, `k_cos.c`; logarithm and exponential are their power series.
 """
 
-__all__ = ["COSINE", "EXPONENTIAL", "HALF_PI", "LARGEST_PHASE", "LOGARITHM", "SINE", "cosine", "powers", "sine"]
+__all__ = [
+    "COSINE",
+    "EXPONENTIAL",
+    "HALF_PI",
+    "LARGEST_PHASE",
+    "LOGARITHM",
+    "MIDDLE",
+    "SINE",
+    "SUBNORMAL",
+    "TURNS",
+    "cosine",
+    "powers",
+    "random_word",
+    "sine",
+]
 
 import math
 from math import factorial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -57,16 +71,36 @@ _S0, _S1, _S2, _S3, _S4, _S5 = SINE
 _C0, _C1, _C2, _C3, _C4, _C5 = COSINE
 _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8, _L9, _L10 = LOGARITHM
 _E0, _E1, _E2, _E3, _E4, _E5, _E6, _E7, _E8, _E9, _E10, _E11, _E12, _E13, _E14 = EXPONENTIAL
-_TURNS = 2.0 / math.pi
+TURNS = 2.0 / math.pi
+"""Quarter turns in a radian."""
+
 _MANTISSA = (1 << 52) - 1
-_SUBNORMAL = 2.0**-1022
-_MIDDLE = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2): what lies above it, up to twice as much, has exponent 0
+SUBNORMAL = 2.0**-1022
+"""What lies below has no exponent of its own."""
+
+MIDDLE = 0x3FE6A09E667F3BCD
+"""The bits of sqrt(1/2): from it to twice as much, a mantissa is taken as it is."""
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
+
+
+@njit(cache=True, nogil=True)
+def random_word(key: Any, number: int) -> Any:
+    """Return output `number` of the generator SplitMix64 in the state `key`, both uint64: 64 random bits."""
+    x = key + (np.uint64(number) + np.uint64(1)) * _GOLDEN
+    x = (x ^ (x >> _S30)) * _FIRST
+    x = (x ^ (x >> _S27)) * _SECOND
+    return x ^ (x >> _S31)
 
 
 @njit(cache=True, nogil=True)
 def _wave(phase: float, quarters: int) -> float:
     """Return sin(phase + quarters pi/2) for |phase| up to `LARGEST_PHASE`."""
-    turns = np.rint(phase * _TURNS)
+    turns = np.rint(phase * TURNS)
     r = ((phase - turns * _P0) - turns * _P1) - turns * _P2 - turns * _P3
     z = r * r
     s = r + r * z * (_S0 + z * (_S1 + z * (_S2 + z * (_S3 + z * (_S4 + z * _S5)))))
@@ -97,12 +131,12 @@ def powers(bases: Doubles, exponent: float, out: Doubles) -> None:
     factors = steps.view(np.float64)
     # as integers, the bits of floats are what a vector unit can take apart
     for k in range(n):
-        small = bases[k] < _SUBNORMAL
+        small = bases[k] < SUBNORMAL
         out[k] = bases[k] * 2.0**54 if small else bases[k]
         wholes[k] = -54.0 if small else 0.0
     bits = out.view(np.int64)
     for k in range(n):
-        whole = (bits[k] - _MIDDLE) >> 52
+        whole = (bits[k] - MIDDLE) >> 52
         wholes[k] += np.float64(whole)
         mantissas[k] = bits[k] - (whole << 52)
     m = mantissas.view(np.float64)

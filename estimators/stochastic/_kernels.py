@@ -1,8 +1,9 @@
 """Golden kernels of the stochastic estimators: the exact order of every floating-point operation is fixed here.
 
 The layout is that of `tetrit.estimators._kernels`: contiguous (rows, row length) arrays, one row per scale, chunks
-numbered row by row and shared out to threads, arithmetic in float64, one rounding on the store. `draws` has the shape
-of the rows, so what an element becomes does not depend on who computes it.
+numbered row by row and shared out to threads, arithmetic in float64, one rounding on the store. Random bits are a
+function of a key and of the number that an element has in its tensor, so what becomes of it does not depend on who
+computes it.
 """
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "narrowed_backward",
     "noisy_blocks",
     "random_codes",
+    "random_values",
     "rounding_variance",
     "smoothed_backward",
     "term_sum",
@@ -24,10 +26,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tetrit.estimators._kernels import BLOCK, LANES, chunk_at
+from tetrit.estimators.elementary._kernels import random_word
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[Any]
+Places: TypeAlias = NDArray[np.int64]
+
+_S1, _S11, _S12 = np.uint64(1), np.uint64(11), np.uint64(12)
 Counts: TypeAlias = NDArray[np.int32]
 
 
@@ -48,7 +54,7 @@ def _place_below(values: Doubles, v: float) -> int:
 def _whole_places(x: Floats, scale: float, lowest: float, highest: float, draws: Doubles, places: Counts) -> None:
     """Write the place that `random_codes` chooses among all the integers from `lowest` to `highest`: no search."""
     for k in range(x.size):
-        v = np.float64(x[k]) / scale
+        v: float = np.float64(x[k]) / scale
         v = v if v > lowest else lowest
         v = v if v < highest else highest
         below = np.floor(v)
@@ -56,37 +62,88 @@ def _whole_places(x: Floats, scale: float, lowest: float, highest: float, draws:
 
 
 @njit(cache=True, nogil=True)
-def random_codes(
-    x: Floats, scales: Doubles, values: Doubles, table: Codes, draws: Doubles, codes: Codes, first: int, last: int
-) -> None:
-    """Write the code of the neighbour of v = x / scale that draw u chooses: the upper one if u < (v - a) / (b - a).
+def _draws(key: Any, r: int, start: int, channels: int, inner: int, out: Doubles) -> None:
+    """Write a uniform number k 2^-53 for every element of a part of row r, by the number that it has in the tensor.
 
-    `values` ascend, -0.0 before 0.0 where the format has both; `table` has their codes. A v outside saturates.
+    The tensor is (outer, channels, inner), and row r holds its channel r.
     """
-    top = values.size - 1
-    lowest, highest = values[0], values[top]
-    whole = highest - lowest == top and np.floor(lowest) == lowest
-    places = np.empty(BLOCK, np.int32)
+    if channels == 1 or inner >= start + out.size:  # the numbers are consecutive
+        first = start + r * inner
+        for k in range(out.size):
+            out[k] = np.float64(np.int64(random_word(key, first + k) >> _S11)) * 2.0**-53
+        return
+    for k in range(out.size):
+        place = (start + k) // inner
+        number = (place * channels + r) * inner + (start + k - place * inner)
+        out[k] = np.float64(np.int64(random_word(key, number) >> _S11)) * 2.0**-53
+
+
+@njit(cache=True, nogil=True)
+def _random_places(x: Floats, scale: float, values: Doubles, draws: Doubles, places: Places) -> None:
+    """Write the place of the neighbour of v = x / scale that draw u chooses: the upper one if u < (v - a) / (b - a).
+
+    `values` ascend, -0.0 before 0.0 where the format has both. A v outside saturates.
+    """
+    lowest, highest, top = values[0], values[-1], values.size - 1
+    if _consecutive(values):
+        for k in range(x.size):
+            v = np.float64(x[k]) / scale
+            v = v if v > lowest else lowest
+            v = v if v < highest else highest
+            below = np.floor(v)
+            places[k] = np.int64(below - lowest) + (draws[k] < v - below)
+        return
+    for k in range(x.size):
+        v = np.float64(x[k]) / scale
+        place = max(_place_below(values, v), 0)
+        # both zeros lie at or below either zero: take the one with the sign bit of v
+        if v == 0.0 and math.copysign(1.0, v) < 0.0 and place > 0 and values[place - 1] == 0.0:
+            place -= 1
+        if place < top and values[place] < v:
+            a, b = values[place], values[place + 1]
+            place += draws[k] < (v - a) / (b - a)
+        places[k] = place
+
+
+@njit(cache=True, nogil=True)
+def random_codes(
+    x: Floats, scales: Doubles, values: Doubles, table: Codes, key: Any, channels: int, inner: int, codes: Codes,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Write the code, which `table` has for each of `values`, of the neighbour that `_random_places` chooses."""
+    draws, places = np.empty(BLOCK), np.empty(BLOCK, np.int64)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
-        if whole:
-            for start in range(i, j, BLOCK):
-                stop = min(j, start + BLOCK)
-                _whole_places(x[r, start:stop], scales[r], lowest, highest, draws[r, start:stop], places)
-                for k in range(stop - start):
-                    codes[r, start + k] = table[places[k]]
-            continue
-        part, part_draws, part_codes, scale = x[r, i:j], draws[r, i:j], codes[r, i:j], scales[r]
-        for k in range(part.size):
-            v = np.float64(part[k]) / scale
-            place = max(_place_below(values, v), 0)
-            # both zeros lie at or below either zero: take the one with the sign bit of v
-            if v == 0.0 and math.copysign(1.0, v) < 0.0 and place > 0 and values[place - 1] == 0.0:
-                place -= 1
-            if place < top and values[place] < v:
-                a, b = values[place], values[place + 1]
-                place += part_draws[k] < (v - a) / (b - a)
-            part_codes[k] = table[place]
+        for start in range(i, j, BLOCK):
+            part, part_codes = x[r, start : min(j, start + BLOCK)], codes[r, start : min(j, start + BLOCK)]
+            _draws(key, r, start, channels, inner, draws[: part.size])
+            _random_places(part, scales[r], values, draws, places)
+            for k in range(part.size):
+                part_codes[k] = table[places[k]]
+
+
+@njit(cache=True, nogil=True)
+def random_values(
+    x: Floats, scales: Doubles, values: Doubles, key: Any, channels: int, inner: int, out: Floats, first: int, last: int
+) -> None:
+    """Write scale times the neighbour that the draw chooses, see `_random_places`."""
+    draws, places = np.empty(BLOCK), np.empty(BLOCK, np.int64)
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        scale = scales[r]
+        for start in range(i, j, BLOCK):
+            part, part_out = x[r, start : min(j, start + BLOCK)], out[r, start : min(j, start + BLOCK)]
+            _draws(key, r, start, channels, inner, draws[: part.size])
+            _random_places(part, scale, values, draws, places)
+            for k in range(part.size):
+                part_out[k] = values[places[k]] * scale
+
+
+@njit(cache=True, nogil=True)
+def _consecutive(values: Doubles) -> bool:
+    """Return whether rising values are all integers from the first to the last."""
+    gap = values[-1] - values[0]
+    return bool(values.size > 1 and gap == values.size - 1 and np.floor(values[0]) == values[0])
 
 
 @njit(cache=True, nogil=True)
@@ -95,8 +152,8 @@ def _cells(x: Floats, scale: float, values: Doubles, above: Doubles, gaps: Doubl
 
     `values` ascend. Where they are all integers from the first to the last, the neighbour is the floor.
     """
-    lowest, highest = values[0], values[-1]
-    if highest - lowest == values.size - 1 and np.floor(lowest) == lowest and values.size > 1:
+    if _consecutive(values):
+        lowest, highest = values[0], values[-1]
         for k in range(x.size):
             v = np.float64(x[k]) / scale
             inside = lowest <= v < highest
@@ -189,27 +246,43 @@ def _noisy(x: Floats, normals: Doubles, step: float, out: Doubles) -> None:
 
 
 @njit(cache=True, nogil=True)
-def noisy_blocks(x: Floats, normals: Doubles, block: int, factor: float, steps: Doubles, out: Doubles) -> None:
-    """Write x + rint(z / 2) step, step = factor max |x| of each block x block square; x itself where the noise is 0.
+def noisy_blocks(
+    x: Floats, block: int, factor: float, tails: Doubles, key: Any, noisy: bool, steps: Doubles, out: Doubles,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Write x + R step, step = factor max |x| of each block x block square; x itself where R is 0.
 
-    x is (matrices, rows, columns), `steps` (matrices, blocks down, blocks across).
+    x is (matrices, rows, columns), `steps` (matrices, blocks down, blocks across); done for the rows of blocks from
+    `first` to before `last`. R has the sign of the word's lowest bit; |R| is the number of `tails`, P(|R| > 0),
+    P(|R| > 1), ..., above the uniform number of its top 52 bits. Without `noisy`, steps alone are written.
     """
-    columns = np.empty(min(block, x.shape[2]))
-    for m in range(x.shape[0]):
-        for p in range(steps.shape[1]):
-            for q in range(steps.shape[2]):
-                i, j = p * block, min(x.shape[1], (p + 1) * block)
-                k, l = q * block, min(x.shape[2], (q + 1) * block)  # noqa: E741
-                columns[:] = 0.0
-                for a in range(i, j):
-                    _larger(x[m, a, k:l], columns)
-                largest = 0.0
-                for b in range(l - k):
-                    largest = max(largest, columns[b])
-                step = largest * factor
-                steps[m, p, q] = step
-                for a in range(i, j):
-                    _noisy(x[m, a, k:l], normals[m, a, k:l], step, out[m, a, k:l])
+    down, height, width = steps.shape[1], x.shape[1], x.shape[2]
+    draws = np.empty(min(block, width), np.uint64)
+    for item in range(first, last):
+        m, p = item // down, item % down
+        i, j = p * block, min(height, (p + 1) * block)
+        for q in range(steps.shape[2]):
+            left, right = q * block, min(width, (q + 1) * block)
+            largest = 0.0
+            for a in range(i, j):
+                row = x[m, a, left:right]
+                for b in range(row.size):
+                    largest = max(largest, abs(np.float64(row[b])))
+            step = largest * factor
+            steps[m, p, q] = step
+            for a in range(i if noisy else j, j):
+                row, row_out = x[m, a, left:right], out[m, a, left:right]
+                start = (m * height + a) * width + left
+                for b in range(row.size):
+                    draws[b] = random_word(key, start + b)
+                for b in range(row.size):
+                    t = np.float64(np.int64(draws[b] >> _S12)) * 2.0**-52
+                    noise = 0.0
+                    for k in range(tails.size):
+                        noise += 1.0 if t < tails[k] else 0.0
+                    noise = -noise if draws[b] & _S1 else noise
+                    value = np.float64(row[b])
+                    row_out[b] = value if noise == 0.0 else value + noise * step
 
 
 @njit(cache=True, nogil=True)

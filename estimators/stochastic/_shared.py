@@ -1,7 +1,8 @@
 """What the estimators of this folder share: neighbours of a format, generators, steps, sums in the golden order."""
 
-__all__ = ["REAL_FORMATS", "absmax_scales", "checked_step", "generator", "neighbours", "row_steps", "sums"]
+__all__ = ["REAL_FORMATS", "absmax_scales", "checked_step", "drawn_key", "layout", "neighbours", "row_steps", "sums"]
 
+import math
 from functools import cache
 from typing import Any
 
@@ -33,13 +34,23 @@ def neighbours(name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     return values[new], codes[new].astype(fmt.code_dtype)
 
 
-def generator(rng: np.random.Generator | None, seed: int) -> np.random.Generator:
-    """Return `rng`, or a new generator seeded with `seed`; anything but a Generator raises TypeError."""
+def drawn_key(rng: np.random.Generator | None, seed: int) -> np.uint64:
+    """Return the key of one call's random bits: 64 bits of `rng`, or of a new generator seeded with `seed`.
+
+    Anything but a Generator raises TypeError.
+    """
     if rng is None:
-        return np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"`rng` must be a numpy.random.Generator or None, got {rng!r}")
-    return rng
+    return rng.integers(2**64, dtype=np.uint64)
+
+
+def layout(shape: tuple[int, ...], axis: int | None) -> tuple[int, int]:
+    """Return what numbers the elements of a row in the tensor: the channels, and the elements inside of their axis."""
+    if axis is None:
+        return 1, 1
+    return shape[axis], math.prod(shape[axis % len(shape) + 1 :])
 
 
 def absmax_scales(x: NDArray[Any], rows: NDArray[Any], limit: float | None, max_value: float) -> NDArray[np.float64]:

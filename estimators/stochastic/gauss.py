@@ -15,8 +15,9 @@ from tetrit.estimators._rows import checked_axis, copied, latent
 from tetrit.estimators._values import stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
-from tetrit.estimators.stochastic._shared import generator
+from tetrit.estimators.stochastic._shared import drawn_key
 from tetrit.estimators.uniform import STE
+from tetrit.parallel import run_items
 
 
 def noise_probability(value: int) -> float:
@@ -45,6 +46,10 @@ def noise_probability(value: int) -> float:
     return 0.5 * (math.erfc((2 * k - 1) * math.sqrt(0.5)) - math.erfc((2 * k + 1) * math.sqrt(0.5)))
 
 
+TAILS = np.array([math.erfc((2 * k + 1) * math.sqrt(0.5)) for k in range(4)])
+"""P(|R| > 0), P(|R| > 1), ...; the next, 2e-19, is below what a draw resolves."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GaussWS(Estimator):
     """Pseudo-quantisation by additive noise: w + R * step, R = round(N(0, 1) / 2), instead of a rounding.
@@ -57,8 +62,11 @@ class GaussWS(Estimator):
     Deployed codes: ``e(w)`` rounds to nearest with symmetric integers of ceil(bits) bits and one scale per tensor or
     channel, exactly as `tetrit.estimators.STE` does. No draw takes part in it.
 
-    Contract: `forward` is a function of the array and of the draws, bit by bit. Element i in C order of `w`'s own shape
-    uses number i of ``rng.standard_normal(w.shape)``, z, and R = rint(z / 2).
+    Contract: `forward` is a function of the array and of one 64-bit key, bit by bit; a call takes the key,
+    ``rng.integers(2**64, dtype=uint64)``, and nothing else from `rng`. Element i in C order of `w`'s own shape has word
+    i of the generator SplitMix64 in the state of the key. Its top 52 bits, as a number t in [0, 1), make |R| the number
+    of k with t < P(|R| > k), its lowest bit the sign: exact probabilities, to 2^-52, for a fraction of the cost of
+    normal numbers.
 
     Parameters
     ----------
@@ -86,8 +94,8 @@ class GaussWS(Estimator):
     Source: "Gaussian Weight Sampling for Scalable, Efficient and Stable Pseudo-Quantization Training",
     arXiv 2505.11170: the noise, a step proportional to the largest weight of a square block, widths that decay from 6
     to 4. **Our reconstruction**: the factor 2^(1 - bits), blocks of 32, a linear decay (the paper learns the widths
-    through a loss), blocks of vectors and of tensors of higher rank, draws by a normal generator (the paper uses bit
-    operations), the deployed codes.
+    through a loss), blocks of vectors and of tensors of higher rank, the generator
+    and the way from its bits to R (the paper has its own), the deployed codes.
 
     Examples
     --------
@@ -98,8 +106,8 @@ class GaussWS(Estimator):
     >>> e.steps(w)
     array([[0.1 , 0.05]])
     >>> e.forward(w, rng=np.random.default_rng(3)).round(3)
-    array([[ 0.9,  0. , -0.4],
-           [ 0. , -0.2,  0.1]])
+    array([[ 0.8,  0.1, -0.4],
+           [-0.1, -0.2,  0.1]])
     >>> e(w).codes
     array([[ 7,  1, 12],
            [ 0, 14,  1]], dtype=uint8)
@@ -135,14 +143,13 @@ class GaussWS(Estimator):
         self, w: ArrayLike, *, rng: np.random.Generator | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
         """Return the weights with their noise, float64 of the shape of `w`. One draw per element."""
-        x = latent(w)
-        normals = generator(rng, self.seed).standard_normal(x.shape)
-        return stored(self._noisy(x, normals)[0], out)
+        x, key = latent(w), drawn_key(rng, self.seed)
+        single = out is not None and out.dtype == np.float32  # rounded once on the store
+        return stored(self._noisy(x, key, np.float32 if single else np.float64)[0], out)
 
     def steps(self, w: ArrayLike) -> NDArray[np.float64]:
         """Return the step of every block: the shape of `w` with the last two axes divided by `block`, rounded up."""
-        x = latent(w)
-        return self._noisy(x, np.zeros(x.shape))[1]
+        return self._noisy(latent(w), None, np.float64)[1]
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""
@@ -158,19 +165,20 @@ class GaussWS(Estimator):
         share = min(max(float(progress), 0.0), 1.0)
         return replace(self, bits=(1.0 - share) * self.bits + share * self.end_bits)
 
-    def _noisy(self, x: NDArray[Any], normals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weights with noise, and the step of every block."""
+    def _noisy(
+        self, x: NDArray[Any], key: np.uint64 | None, dtype: type[np.floating[Any]]
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Weights with noise (not without a key), and the step of every block."""
         checks.finite("w", x)
         matrix = (1, 1, *x.shape)[-2:]
         outer = math.prod(x.shape[:-2])
         blocks = tuple(-(-n // self.block) for n in matrix)
-        values, steps = np.empty((outer, *matrix)), np.empty((outer, *blocks))
-        _kernels.noisy_blocks(
-            np.ascontiguousarray(x).reshape(outer, *matrix),
-            normals.reshape(outer, *matrix),
-            self.block,
-            2.0 ** (1.0 - self.bits),
-            steps,
-            values,
+        values, steps = np.empty((outer, *matrix), dtype), np.empty((outer, *blocks))
+        deep, factor = np.ascontiguousarray(x).reshape(outer, *matrix), 2.0 ** (1.0 - self.bits)
+        noise = (TAILS, np.uint64(0) if key is None else key, key is not None)
+        run_items(
+            lambda first, last: _kernels.noisy_blocks(deep, self.block, factor, *noise, steps, values, first, last),
+            outer * blocks[0],
+            self.block * matrix[1],
         )
         return values.reshape(x.shape), steps.reshape(x.shape[:-2] + blocks[2 - min(x.ndim, 2) :])

@@ -110,7 +110,7 @@ class LOTION(Estimator):
     def __call__(self, w: ArrayLike, *, rng: np.random.Generator | None = None) -> Quantized:
         """Quantise `w` as `form` says; codes are uint8 (up to 8 bits) or uint16, of the same shape."""
         if self.form == "sampled":
-            return self._rounding(w, rng)
+            return self._rounding(w, rng=rng)
         x, rows, scales = self._scaled(w)
         fmt = formats.get(self.format)
         values, _ = neighbours(self.format)
@@ -126,8 +126,7 @@ class LOTION(Estimator):
     ) -> NDArray[Any]:
         """Return `w` in float64 (penalty form), or the values of one randomised rounding (sampled form)."""
         if self.form == "sampled":
-            q = self._rounding(w, rng)
-            return q.values if out is None else q.dequantize(out)
+            return self._rounding.forward(w, rng=rng, out=out)
         x, _, _ = self._scaled(w)
         return stored(x.astype(np.float64), out)
 
@@ -177,9 +176,9 @@ class LOTION(Estimator):
         rows = to_rows(x, self.axis)
         return x, rows, absmax_scales(x, rows, self.limit, formats.get(self.format).max_value)
 
-    def _rounding(self, w: ArrayLike, rng: np.random.Generator | None) -> Quantized:
-        rounding = StochasticRounding(format=self.format, axis=self.axis, limit=self.limit, seed=self.seed)
-        return rounding(w, rng=rng)
+    @property
+    def _rounding(self) -> StochasticRounding:
+        return StochasticRounding(format=self.format, axis=self.axis, limit=self.limit, seed=self.seed)
 
 
 def _curvature(curvature: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

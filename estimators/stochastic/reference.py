@@ -16,9 +16,12 @@ __all__ = [
     "lsq_step_gradient",
     "lsq_steps",
     "narrowed",
+    "noise_draws",
     "noisy",
     "random_rounding",
+    "random_words",
     "round_up_probability",
+    "uniform_draws",
 ]
 
 import math
@@ -153,8 +156,36 @@ def lotion_backward(
     return grad
 
 
-def noisy(w: NDArray[Any], normals: NDArray[np.float64], *, bits: float, block: int) -> NDArray[np.float64]:
-    """Forward values of `GaussWS` for the given normals: every weight looks up the largest of its own block."""
+def random_words(rng: np.random.Generator, n: int) -> list[int]:
+    """Return the n words of a call: the first outputs of SplitMix64 in the state that `rng` gives."""
+    state, words = int(rng.integers(2**64, dtype=np.uint64)), []
+    for _ in range(n):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        x = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+        words.append(x ^ (x >> 31))
+    return words
+
+
+def uniform_draws(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the draws of `StochasticRounding`: the top 53 bits of every word."""
+    words = random_words(rng, math.prod(shape))
+    return np.array([(word >> 11) / 2**53 for word in words]).reshape(shape)
+
+
+def noise_draws(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the noise R of `GaussWS`: the top 52 bits of every word against the tails of the normal distribution."""
+    noise = []
+    for word in random_words(rng, math.prod(shape)):
+        t, size = (word >> 12) / 2**52, 0
+        while t < math.erfc((2 * size + 1) / math.sqrt(2.0)):
+            size += 1
+        noise.append(float(-size if word % 2 else size))
+    return np.array(noise).reshape(shape)
+
+
+def noisy(w: NDArray[Any], noises: NDArray[np.float64], *, bits: float, block: int) -> NDArray[np.float64]:
+    """Forward values of `GaussWS` for the given noise R: every weight looks up the largest of its own block."""
     values = np.zeros(w.shape)
     for index in np.ndindex(*w.shape):
         members = [
@@ -164,7 +195,7 @@ def noisy(w: NDArray[Any], normals: NDArray[np.float64], *, bits: float, block: 
             and all(a // block == b // block for a, b in zip(other[-2:], index[-2:], strict=True))
         ]
         step = max(abs(float(w[other])) for other in members) * 2.0 ** (1.0 - bits)
-        noise = round(float(normals[index]) / 2.0)
+        noise = float(noises[index])
         values[index] = float(w[index]) if noise == 0 else float(w[index]) + noise * step
     return values
 

@@ -18,9 +18,10 @@ from tetrit.estimators._rows import (
     to_rows,
 )
 from tetrit.estimators._run import run
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
-from tetrit.estimators.stochastic._shared import REAL_FORMATS, absmax_scales, generator, neighbours
+from tetrit.estimators.stochastic._shared import REAL_FORMATS, absmax_scales, drawn_key, layout, neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,11 @@ class StochasticRounding(Estimator):
     which is the only place with a bias (with ``limit=None`` it happens for the negatives of unsigned formats alone).
     Where a format has two zeros, the zero has the sign of w. Backward: grad_w = grad_out, everywhere.
 
-    Contract: a function of the array and of the draws, bit by bit. Element i in C order of `w`'s own shape uses number
-    i of ``rng.random(w.shape)``, u = k 2^-53, and rounds up if u < p, p in float64: the probability that is realised
-    differs from (v - a) / (b - a) by at most 2^-51, and not at all where p is a multiple of 2^-53 that float64
-    arithmetic reaches exactly. The number of threads, `axis` and the memory order do not change the draws.
+    Contract: a function of the array and of one 64-bit key, bit by bit; a call takes the key,
+    ``rng.integers(2**64, dtype=uint64)``, and nothing else from `rng`. Element i in C order of `w`'s own shape has the
+    draw u = k 2^-53, k the top 53 bits of word i of the generator SplitMix64 in the state of the key, and rounds up if
+    u < p, p in float64: the probability that is realised differs from (v - a) / (b - a) by at most 2^-51. The number
+    of threads, `axis`, the memory order and the device do not change the draws.
 
     Parameters
     ----------
@@ -72,9 +74,9 @@ class StochasticRounding(Estimator):
     >>> w = np.array([-9.0, -1.5, 0.25, 3.0])
     >>> rng = np.random.default_rng(1)
     >>> e(w, rng=rng).values
-    array([-8., -2.,  1.,  3.])
+    array([-8., -1.,  0.,  3.])
     >>> float(np.mean([e.forward(w[1:], rng=rng)[0] for _ in range(1000)]).round(2))
-    -1.48
+    -1.5
     >>> e.backward(w, np.array([1.0, 2.0, 3.0, 4.0]))
     array([1., 2., 3., 4.])
     """
@@ -100,10 +102,10 @@ class StochasticRounding(Estimator):
         rows = to_rows(x, self.axis)
         fmt = formats.get(self.format)
         scales = absmax_scales(x, rows, self.limit, fmt.max_value)
-        draws = to_rows(generator(rng, self.seed).random(x.shape), self.axis)
+        key = drawn_key(rng, self.seed)
         values, table = neighbours(self.format)
         codes = np.empty(rows.shape, fmt.code_dtype)
-        run(_kernels.random_codes, rows, scales, values, table, draws, codes)
+        run(_kernels.random_codes, rows, scales, values, table, key, *layout(x.shape, self.axis), codes)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis),
             scale=scale_array(scales, x.shape, self.axis),
@@ -114,8 +116,11 @@ class StochasticRounding(Estimator):
         self, w: ArrayLike, *, rng: np.random.Generator | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
         """Return the rounded values in float64, those of ``e(w, rng=rng)``."""
-        q = self(w, rng=rng)
-        return q.values if out is None else q.dequantize(out)
+        x = latent(w)
+        scales = absmax_scales(x, to_rows(x, self.axis), self.limit, formats.get(self.format).max_value)
+        values, _ = neighbours(self.format)
+        key, places = drawn_key(rng, self.seed), layout(x.shape, self.axis)
+        return in_one_pass(x, self.axis, out, _kernels.random_values, scales, values, key, *places)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""

@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tetrit.estimators._kernels import chunk_at
+from tetrit.estimators.elementary._kernels import random_word
 from tetrit.estimators.zeroth._quantile import (
     AREA_TANGENT,
     FAR_ABOVE,
@@ -34,26 +35,11 @@ Words: TypeAlias = NDArray[np.uint64]
 Bytes: TypeAlias = NDArray[np.int8]
 Longs: TypeAlias = NDArray[np.int64]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
 _S1 = np.uint64(1)
 _S12 = np.uint64(12)
-_S27 = np.uint64(27)
-_S30 = np.uint64(30)
-_S31 = np.uint64(31)
 _S32 = np.uint64(32)
 _S63 = np.uint64(63)
 _LOW = np.uint64(0xFFFFFFFF)
-
-
-@njit(cache=True, nogil=True)
-def _word(key: Any, number: int) -> Any:
-    """Output `number` of SplitMix64 in the state `key`."""
-    x = key + np.uint64(number + 1) * _GOLDEN
-    x = (x ^ (x >> _S30)) * _FIRST
-    x = (x ^ (x >> _S27)) * _SECOND
-    return x ^ (x >> _S31)
 
 
 @njit(cache=True, nogil=True)
@@ -114,7 +100,7 @@ def words(out: Words, key: Any, offset: int, first: int, last: int) -> None:
     for item in range(first, last):
         r, _, i, j = chunk_at(item, out.shape[1])
         for k in range(i, j):
-            out[r, k] = _word(key, offset + k)
+            out[r, k] = random_word(key, offset + k)
 
 
 @njit(cache=True, nogil=True)
@@ -123,7 +109,7 @@ def directions(out: Doubles, normal: bool, key: Any, offset: int, first: int, la
     for item in range(first, last):
         r, _, i, j = chunk_at(item, out.shape[1])
         for k in range(i, j):
-            out[r, k] = _direction(normal, _word(key, offset + k))
+            out[r, k] = _direction(normal, random_word(key, offset + k))
 
 
 @njit(cache=True, nogil=True)
@@ -132,13 +118,13 @@ def added(x: Floats, normal: bool, key: Any, offset: int, factor: float, out: Fl
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
         for k in range(i, j):
-            out[r, k] = np.float64(x[r, k]) + factor * _direction(normal, _word(key, offset + k))
+            out[r, k] = np.float64(x[r, k]) + factor * _direction(normal, random_word(key, offset + k))
 
 
 @njit(cache=True, nogil=True)
 def _integer(key: Any, number: int, reach: int, rest: int) -> Any:
     """0 if the high half of the word is below `rest`, else uniform from -reach to reach by the low half."""
-    word = _word(key, number)
+    word = random_word(key, number)
     if np.int64(word >> _S32) < rest:
         return np.int64(0)
     return np.int64((np.int64(word & _LOW) * (2 * reach + 1)) >> 32) - reach

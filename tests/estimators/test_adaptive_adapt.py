@@ -21,6 +21,7 @@ from tetrit.estimators.adaptive import (
     switch,
 )
 from tetrit.estimators.adaptive.adapt import integer_bits
+from tetrit.estimators.stochastic import reference as stochastic
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -41,7 +42,7 @@ def test_nearest_is_rational_arithmetic(dtype, word, fraction, same):
 def test_stochastic_is_rational_arithmetic(word, fraction, same):
     w = np.random.default_rng(1).normal(size=(5, 400)).astype(np.float32)
     e = AdaPT(word_length=word, fraction_length=fraction, rounding="stochastic")
-    draws = np.random.default_rng(9).random(w.shape)
+    draws = stochastic.uniform_draws(np.random.default_rng(9), w.shape)
     wanted = reference.adapt_forward(w, word=word, fraction=fraction, draws=draws)
     same(e(w, rng=np.random.default_rng(9)), wanted, {None: 2.0**-fraction}, None)
     same(e(np.asfortranarray(w), rng=np.random.default_rng(9)), wanted, {None: 2.0**-fraction}, None)

@@ -157,8 +157,8 @@ def test_draws_come_from_the_generator_or_the_seed():
     rng = np.random.default_rng(0)
     assert (e.forward(w, rng=rng) != e.forward(w, rng=rng)).any()
     two = np.random.default_rng(0)
-    two.random(2 * w.size)
-    assert rng.random() == two.random()  # exactly one draw per element
+    two.integers(2**64, size=2, dtype=np.uint64)
+    assert rng.random() == two.random()  # exactly one key per call
     rng = np.random.default_rng(0)
     AdaPT().forward(w, rng=rng)
     assert rng.random() == np.random.default_rng(0).random()  # none to the nearest

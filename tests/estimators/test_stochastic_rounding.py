@@ -17,15 +17,36 @@ FLOATS = [np.float16, np.float32, np.float64]
 SMALL = [name for name in REAL_FORMATS if formats.get(name).bits <= 8]
 
 
+def unshifted(x, by):
+    """The y with x = y ^ (y >> by), 64 bits."""
+    y = x
+    for _ in range(64 // by):
+        y = x ^ (y >> by)
+    return y
+
+
 class Fixed(np.random.Generator):
-    """A generator whose uniform draws are all the same number."""
+    """A generator whose key gives the first element the draw k 2^-53: SplitMix64 is a permutation, here undone."""
 
-    def __init__(self, draw):
+    def __init__(self, k):
         super().__init__(np.random.PCG64(0))
-        self.draw = draw
+        x = unshifted(k << 11, 31) * pow(0x94D049BB133111EB, -1, 2**64) % 2**64
+        x = unshifted(x, 27) * pow(0xBF58476D1CE4E5B9, -1, 2**64) % 2**64
+        self.key = (unshifted(x, 30) - 0x9E3779B97F4A7C15) % 2**64
 
-    def random(self, shape):
-        return np.full(shape, self.draw)
+    def integers(self, high, dtype):
+        assert (high, dtype) == (2**64, np.uint64)
+        return np.uint64(self.key)
+
+
+def rounded(e, w, k):
+    """The values of all weights for the same draw k 2^-53; the scale must not depend on the weights."""
+    return np.array([e.forward(w[i : i + 1], rng=Fixed(k))[0] for i in range(len(w))])
+
+
+def test_fixed_draws():
+    for k in (0, 1, 2**52 + 12345, 2**53 - 1):
+        assert reference.uniform_draws(Fixed(k), (1,)).tolist() == [k / 2**53]
 
 
 def latents(dtype):
@@ -49,7 +70,7 @@ def probability_of_up(e, v, low, high):
     w = np.array([v])
 
     def goes_up(k):
-        value = e.forward(w, rng=Fixed(k / 2**53))[0]
+        value = e.forward(w, rng=Fixed(k))[0]
         assert value in (low, high)
         return value == high
 
@@ -77,8 +98,8 @@ def test_expectation_is_exact_between_all_neighbours(name, share):
     e = StochasticRounding(format=name, limit=fmt.max_value)
     # it goes up for the first n of the 2**53 draws, and for no others, since the code is monotone in the draw
     n = int(share * 2**53)
-    np.testing.assert_array_equal(e.forward(v, rng=Fixed((n - 1) / 2**53)), high)
-    np.testing.assert_array_equal(e.forward(v, rng=Fixed(n / 2**53)), low)
+    np.testing.assert_array_equal(rounded(e, v, n - 1), high)
+    np.testing.assert_array_equal(rounded(e, v, n), low)
     up = Fraction(n, 2**53)
     expectation = [a * (1 - up) + b * up for a, b in zip(fractions(low), fractions(high), strict=True)]
     assert expectation == fractions(v)
@@ -131,7 +152,7 @@ def test_codes_equal_the_reference(data, name, limit, dtype, same):
     fmt = formats.get(name)
     q = StochasticRounding(format=name, axis=axis, limit=limit)(w, rng=np.random.default_rng(seed))
     scales = reference.absmax_scales(w, max_value=fmt.max_value, limit=limit, axis=axis)
-    draws = np.random.default_rng(seed).random(w.shape)
+    draws = reference.uniform_draws(np.random.default_rng(seed), w.shape)
     codes = reference.random_rounding(w, draws, values=fmt.values.tolist(), scales=scales, axis=axis)
     same(q, codes, scales, axis)
     assert q.codes.dtype == np.uint8
@@ -143,7 +164,7 @@ def test_wide_formats_equal_the_reference(name, same):
     w = np.random.default_rng(29).normal(size=(2, 3)) * 0.1
     q = StochasticRounding(format=name, seed=5)(w)
     scales = reference.absmax_scales(w, max_value=fmt.max_value)
-    draws = np.random.default_rng(5).random(w.shape)
+    draws = reference.uniform_draws(np.random.default_rng(5), w.shape)
     same(q, reference.random_rounding(w, draws, values=fmt.values.tolist(), scales=scales), scales, None)
     assert q.codes.dtype == np.uint16
 
@@ -152,8 +173,8 @@ def test_wide_formats_equal_the_reference(name, same):
 def test_every_value_of_the_format_stays(name):
     fmt = formats.get(name)
     values, codes = neighbours(name)
-    for draw in (0.0, 1.0 - 2.0**-53):
-        q = StochasticRounding(format=name, limit=fmt.max_value)(values, rng=Fixed(draw))
+    for seed in range(3):  # whatever is drawn
+        q = StochasticRounding(format=name, limit=fmt.max_value)(values, rng=np.random.default_rng(seed))
         np.testing.assert_array_equal(q.codes, codes)
         np.testing.assert_array_equal(np.signbit(q.values), np.signbit(values))
 
@@ -163,8 +184,8 @@ def test_beyond_the_ends_saturates(name):
     fmt = formats.get(name)
     values, _ = neighbours(name)
     w = np.array([np.nextafter(values[-1], np.inf), 1e300, -1e300, np.nextafter(values[0], -np.inf)])
-    for draw in (0.0, 1.0 - 2.0**-53):
-        got = StochasticRounding(format=name, limit=fmt.max_value).forward(w, rng=Fixed(draw))
+    for k in (0, 2**53 - 1):
+        got = rounded(StochasticRounding(format=name, limit=fmt.max_value), w, k)
         assert got.tolist() == [values[-1], values[-1], values[0], values[0]]
 
 
@@ -172,7 +193,7 @@ def test_beyond_the_ends_saturates(name):
 def test_the_zero_has_the_sign_of_the_weight(name):
     fmt = formats.get(name)
     w = np.array([0.25, -0.25, 0.0, -0.0]) * fmt.min_positive
-    got = StochasticRounding(format=name, limit=fmt.max_value).forward(w, rng=Fixed(0.5))
+    got = rounded(StochasticRounding(format=name, limit=fmt.max_value), w, 2**52)
     assert got.tolist() == [0, 0, 0, 0]  # 0.25 goes down to 0, -0.25 up to -0
     assert np.signbit(got).tolist() == [False, True, False, True]
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tetrit.errors import InvalidValueError
-from tetrit.train import digits, export, mlp
+from tetrit.train import digits, integers, mlp
 
 
 def rows(x, y):
@@ -60,6 +60,6 @@ def test_bad_parameters(params, error, text):
         digits.load(**params)
 
 
-@pytest.mark.parametrize("module", [digits, mlp, export])
+@pytest.mark.parametrize("module", [digits, mlp, integers])
 def test_documented_examples(module):
     assert doctest.testmod(module).failed == 0

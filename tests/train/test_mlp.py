@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from tetrit import estimators, formats
 from tetrit.errors import InvalidValueError
-from tetrit.train import digits, export, mlp
+from tetrit.train import digits, integers, mlp
 
 SHORT = mlp.Config(epochs=3, quantized_epochs=3, hidden=(16,))
 
@@ -44,9 +44,9 @@ def test_integer_accuracy(name, bar, data, floats):
     fake, exact = [], []
     for start in floats:
         trained = mlp.train_quantized(data, start, name, seed=start.seed)
-        layers = export.export(trained, data)
+        layers = integers.export(trained, data)
         fake.append(trained.accuracy)
-        exact.append(export.integer_accuracy(layers, data.test_x, data.test_y))
+        exact.append(integers.integer_accuracy(layers, data.test_x, data.test_y))
     assert np.mean(exact) >= bar
     assert abs(np.mean(exact) - np.mean(fake)) <= 0.005
 
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_bits(threads, data, short):
         other = mlp.train_quantized(data, again, "szt", seed=5, config=SHORT)
     assert bits(other) == bits(quantized)
     assert other.history == quantized.history
-    for a, b in zip(export.export(other, data), export.export(quantized, data), strict=True):
+    for a, b in zip(integers.export(other, data), integers.export(quantized, data), strict=True):
         assert a.weight.tobytes() == b.weight.tobytes()
         assert (a.in_scale, a.out_scale) == (b.in_scale, b.out_scale)
 
@@ -85,7 +85,7 @@ def test_history(data, short):
 def test_exported_layers(data, short):
     rule = estimators.get("szt", axis=1, threshold="absmean")
     trained = mlp.train_quantized(data, short, rule, seed=0, config=SHORT)
-    layers = export.export(trained, data)
+    layers = integers.export(trained, data)
     assert [layer.name for layer in layers] == ["fc1", "fc2"]
     assert [layer.weight.shape for layer in layers] == [(64, 16), (16, 10)]
     assert layers[0].in_scale == data.in_scale
@@ -101,8 +101,8 @@ def test_exported_layers(data, short):
 def test_integers_follow_the_fake_quantised_network(data, short):
     """Up to the float32 roundings of the fake-quantised network, which move a hidden integer by one at most."""
     trained = mlp.train_quantized(data, short, "szt", seed=0, config=SHORT)
-    layers = export.export(trained, data)
-    hidden = export.integer_logits(layers[:1], data.test_x)
+    layers = integers.export(trained, data)
+    hidden = integers.integer_logits(layers[:1], data.test_x)
     real = trained.network.layers[0]
     y = data.test_x.astype(np.float64) * data.in_scale @ real.weight().astype(np.float64) + real.bias
     wanted = np.clip(np.rint(y / layers[0].out_scale), 0, 127)
@@ -110,22 +110,23 @@ def test_integers_follow_the_fake_quantised_network(data, short):
     assert (hidden == wanted).mean() > 0.999
     assert (hidden.min(), hidden.max() <= 127) == (0, True)
     logits = trained.network.forward(data.test_x * np.float32(data.in_scale))
-    got = export.integer_logits(layers, data.test_x) * layers[1].out_scale
+    got = integers.integer_logits(layers, data.test_x) * layers[1].out_scale
     assert np.abs(got - logits).max() <= 4 * layers[0].out_scale * layers[1].weight_scale.max()
 
 
 def test_signed_zeros_count_as_zeros(data, short):
-    layers = export.export(mlp.train_quantized(data, short, "szt", seed=0, config=SHORT), data)
+    layers = integers.export(mlp.train_quantized(data, short, "szt", seed=0, config=SHORT), data)
     assert (layers[0].weight == 2).any()
     plain = [replace(layer, weight=np.where(layer.weight == 2, 0, layer.weight).astype(np.uint8)) for layer in layers]
-    np.testing.assert_array_equal(export.integer_logits(layers, data.test_x), export.integer_logits(plain, data.test_x))
+    logits = integers.integer_logits(layers, data.test_x)
+    np.testing.assert_array_equal(logits, integers.integer_logits(plain, data.test_x))
     wrong = [replace(layer, weight=np.where(layer.weight == 2, 3, layer.weight).astype(np.uint8)) for layer in layers]
-    assert (export.integer_logits(layers, data.test_x) != export.integer_logits(wrong, data.test_x)).any()
+    assert (logits != integers.integer_logits(wrong, data.test_x)).any()
 
 
 def test_weight_shares(data, short):
-    layers = export.export(mlp.train_quantized(data, short, "szt", seed=0, config=SHORT), data)
-    for shares, layer in zip(export.weight_shares(layers), layers, strict=True):
+    layers = integers.export(mlp.train_quantized(data, short, "szt", seed=0, config=SHORT), data)
+    for shares, layer in zip(integers.weight_shares(layers), layers, strict=True):
         assert shares.name == layer.name
         assert [value for value, _ in shares.shares] == ["+0", "+1", "-0", "-1"]
         assert sum(share for _, share in shares.shares) == pytest.approx(1)
@@ -180,6 +181,6 @@ def test_bad_calls(data, short):
     with pytest.raises(InvalidValueError, match=r"^`start` must be a float network, got one trained with 'szt'$"):
         mlp.train_quantized(data, trained, "szt", seed=0)
     with pytest.raises(InvalidValueError, match=r"^`trained` must be a quantised network, got a float one$"):
-        export.export(short, data)
+        integers.export(short, data)
     with pytest.raises(InvalidValueError, match=r"^`seed` must be a non-negative integer, got -1$"):
         mlp.train_float(data, seed=-1)

@@ -16,7 +16,7 @@ from tetrit.sim import Program, Workload
 from tetrit.sim.execute import execute
 from tetrit.sim.shift import best_mapping
 from tetrit.train import digits, mlp
-from tetrit.train.export import export, weight_shares
+from tetrit.train.integers import export, weight_shares
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

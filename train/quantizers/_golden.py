@@ -1,6 +1,6 @@
 """The golden kernels on tensors of the CPU: what a quantiser computes there, forward and backward, bit for bit."""
 
-__all__ = ["array", "backward", "current", "forward", "register", "registered"]
+__all__ = ["array", "backward", "current", "forward", "learned_names", "register", "registered"]
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,13 +35,19 @@ def _at(key: str, progress: float) -> Estimator:
     return _ESTIMATORS[key].at(progress)
 
 
+def learned_names(e: Estimator) -> list[str]:
+    """Return the learnable fields that have a value, in order: those that have a parameter in the module."""
+    return [name for name in e.learnable if getattr(e, name) is not None]
+
+
 def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
     """Return the estimator at this point of the training, with the values that its learned fields have now."""
     e = _at(key, progress.item())
     if not learned:
         return e
     fields: dict[str, Any] = {}
-    for (name, least), value in zip(e.learnable.items(), learned, strict=True):
+    for name, value in zip(learned_names(e), learned, strict=True):
+        least = e.learnable[name]
         fields[name] = max(value.item(), least) if value.ndim == 0 else tuple(value.clamp_min(least).tolist())
     return replace(e, **fields)
 
@@ -85,5 +91,5 @@ def backward(w: Tensor, grad: Tensor, learned: Sequence[Tensor], progress: Tenso
     with undivided(_UNDIVIDED):
         e.backward(x, g, out=result.numpy())
         found = e.parameter_gradients(x, g) if learned else {}
-    extra = [torch.as_tensor(found[name], dtype=p.dtype) for name, p in zip(e.learnable, learned, strict=False)]
+    extra = [torch.as_tensor(found[name], dtype=p.dtype) for name, p in zip(learned_names(e), learned, strict=False)]
     return [result.to(grad.dtype), *extra]

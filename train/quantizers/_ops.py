@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tetrit.train.quantizers import _golden
 from tetrit.train.quantizers.rules import rounded, rule_of
@@ -22,8 +23,7 @@ def _forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tenso
     rule = rule_of(e)
     if hard:
         return rounded(rule.values(e, w, learned), w.dtype)
-    generator = torch.Generator(w.device).manual_seed(int(seed)) if e.draws else None
-    return rounded(rule.forward(e, w, learned, generator), w.dtype)
+    return rounded(rule.forward(e, w, learned, int(seed) if e.draws else None), w.dtype)  # a seed is on the CPU
 
 
 def _backward(w: Tensor, grad: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> list[Tensor]:
@@ -55,11 +55,15 @@ def _(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str
 
 
 class _Quantize(torch.autograd.Function):
-    """Saves the latent tensor itself, which the parameter holds anyway, and nothing else of its size."""
+    """Saves the latent tensor itself, which the parameter holds anyway, and nothing else of its size.
+
+    Second derivatives raise an error: those of a surrogate gradient would mean nothing.
+    """
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
-        ctx.save_for_backward(w, progress, *learned)
+        # a copy: the module may have moved on when the backward pass comes
+        ctx.save_for_backward(w, progress.clone(), *learned)
         ctx.key = key
         # the dispatcher costs as much as a small layer: only a compiler needs it
         if torch.compiler.is_compiling():
@@ -67,6 +71,7 @@ class _Quantize(torch.autograd.Function):
         return _forward(w, learned, progress, seed, hard, key)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         w, progress, *learned = ctx.saved_tensors
         if torch.compiler.is_compiling():

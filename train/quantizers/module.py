@@ -26,9 +26,10 @@ class Quantizer(nn.Module):
     ``estimator.backward``, that of learned fields ``estimator.parameter_gradients``.
 
     Contract: on the CPU forward and backward are those of the golden estimator, bit for bit, with `torch.compile` too.
-    On other devices the same rule runs in tensor operations without waiting for the device: forward the same bits,
-    gradients within float32 rounding; there, a NaN or an infinity in `w` makes the result NaN instead of raising an
-    error. The backward pass saves `w` and no other tensor of its size.
+    On other devices the same rule runs in tensor operations without waiting for the device: forward the same bits (the
+    sine of `biper` and the powers of `nupes` but for their last places), gradients within float32 rounding; there, a
+    NaN or an infinity in `w` gives values that are not finite instead of raising an error. The backward pass saves `w`
+    and no other tensor of its size. Second derivatives raise an error.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ class Quantizer(nn.Module):
         self._key = _golden.register(self._golden)
 
     def _learned(self) -> list[Tensor]:
-        return [p for name, p in self._parameters.items() if name in self._golden.learnable and p is not None]
+        found = [self._parameters.get(name) for name in self._golden.learnable]
+        return [p for p in found if p is not None]
 
     @property
     def estimator(self) -> Estimator:
@@ -122,13 +124,14 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def after_step(self, w: Tensor) -> None:
         """Move the latent `w`, in place, to where the optimiser's next step starts from; most estimators leave it."""
-        e = self.estimator
-        if type(e).after_step is Estimator.after_step:
+        if type(self._golden).after_step is Estimator.after_step:
             return
         if w.device.type == "cpu":
-            w.copy_(torch.from_numpy(e.after_step(_golden.array(w))))
-        else:
-            w.copy_(rule_of(e).after_step(e, w))
+            w.copy_(torch.from_numpy(self.estimator.after_step(_golden.array(w))))
+            return
+        # without the learned values, which to read would be to wait for the device
+        e = _golden.current(self._key, self._progress, ())
+        w.copy_(rule_of(e).after_step(e, w, self._learned()))
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return name, fields and progress as plain numbers, texts, lists and dicts."""

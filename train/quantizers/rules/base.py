@@ -1,24 +1,29 @@
-"""What a torch rule is, and the reductions that all of them share: sums in the golden order, rows, scales."""
+"""What a torch rule is, with and without random draws, and the list of those that exist."""
 
-__all__ = ["Rule", "from_rows", "largest_magnitudes", "ordered_sum", "to_rows"]
+__all__ = ["Drawing", "Rule", "field_gradients", "field_values", "register", "rule_of"]
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from tetrit.errors import InvalidValueError
 from tetrit.estimators import Estimator
-from tetrit.estimators._kernels import CHUNK, LANES
+from tetrit.estimators.stochastic._shared import drawn_key
+from tetrit.train.quantizers._golden import learned_names
+from tetrit.train.quantizers.rules._tensors import numbers, random_words, rounded
 
 
 class Rule(ABC):
     """An estimator in tensor operations.
 
     Every method takes the golden estimator for its plain fields and `learned`, the tensors of its learned fields in the
-    order of `Estimator.learnable`. `w` and `grad` may have any float dtype; results are float64 (forward) or in the
-    dtype of `grad`. Nothing here may read a value of a tensor into Python: that would wait for the device.
+    order of `Estimator.learnable` (none where a field is fixed or has no value yet). `w` and `grad` may have any float
+    dtype; forward values are float64, gradients have the dtype of `grad`. Nothing here may read a value of a tensor
+    into Python, since that would wait for the device. Instead of an error, a NaN or an infinity in `w` gives a value
+    that is not finite to that weight, and to all others that share a scale computed from it.
     """
 
     name: ClassVar[str]
@@ -27,56 +32,64 @@ class Rule(ABC):
     def values(self, e: Any, w: Tensor, learned: Sequence[Tensor]) -> Tensor:
         """Return the values that the codes stand for, in float64."""
 
-    def forward(self, e: Any, w: Tensor, learned: Sequence[Tensor], generator: torch.Generator | None) -> Tensor:
-        """Return the values of the training, in float64; `generator` is there for estimators that draw."""
+    def forward(self, e: Any, w: Tensor, learned: Sequence[Tensor], seed: int | None) -> Tensor:
+        """Return the values of the training, in float64; `seed`, by default its own, is for an estimator that draws."""
         return self.values(e, w, learned)
 
     @abstractmethod
     def backward(self, e: Any, w: Tensor, grad: Tensor, learned: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradient of the latent tensor and of every learned field."""
+        """Return the gradient of the latent tensor (`grad` itself where it passes) and of every learned field."""
 
-    def after_step(self, e: Any, w: Tensor) -> Tensor:
+    def after_step(self, e: Any, w: Tensor, learned: Sequence[Tensor]) -> Tensor:
         """Return the latent tensor after the optimiser's step; the same tensor where the estimator leaves it."""
         assert type(e).after_step is Estimator.after_step, f"rule of {e.name} lacks after_step"
         return w
 
 
-def to_rows(x: Tensor, axis: int | None) -> Tensor:
-    """Return `x` as (rows, row length), one row per scale."""
-    if axis is None:
-        return x.reshape(1, -1)
-    return x.movedim(axis, 0).reshape(x.shape[axis], x.numel() // max(x.shape[axis], 1))
+class Drawing(Rule):
+    """A rule whose forward pass takes random bits for every weight; `drawn` is what it does with them."""
+
+    def words(self, e: Any, w: Tensor, seed: int | None) -> Tensor:
+        """Return 64 random bits as an int64 for every weight, those that the golden estimator takes from this seed."""
+        key = int(drawn_key(None, e.seed if seed is None else seed))
+        return random_words(w.numel(), key=key, device=w.device).reshape(w.shape)
+
+    @abstractmethod
+    def drawn(self, e: Any, w: Tensor, learned: Sequence[Tensor], words: Tensor) -> Tensor:
+        """Return the values, in float64, that these bits give."""
+
+    def forward(self, e: Any, w: Tensor, learned: Sequence[Tensor], seed: int | None) -> Tensor:
+        """Return the values of the training for the bits of the seed."""
+        return self.drawn(e, w, learned, self.words(e, w, seed))
 
 
-def from_rows(rows: Tensor, shape: torch.Size, axis: int | None) -> Tensor:
-    """Undo `to_rows`."""
-    if axis is None:
-        return rows.reshape(shape)
-    moved = [shape[axis], *(n for i, n in enumerate(shape) if i != axis % len(shape))]
-    return rows.reshape(moved).movedim(0, axis)
+def field_values(e: Any, name: str, learned: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return a learnable field that has a value as a float64 vector: the learned one, held at its least, or the fixed.
 
-
-def _running_total(x: Tensor) -> Tensor:
-    """Return the sum over the first axis, one element after the other: a scan along an outer axis is sequential."""
-    return x.cumsum(0)[-1] if x.shape[0] else x.new_zeros(x.shape[1:])
-
-
-def ordered_sum(terms: Tensor) -> Tensor:
-    """Return the sum of every row of float64 terms, bit for bit in the order of `tetrit.estimators._kernels`.
-
-    That order is: `LANES` interleaved lanes within a chunk of `CHUNK` elements, then the lanes, then the chunks. Zeros
-    fill the last chunk, which changes no sum but the sign of a zero.
+    One number gives a vector of one.
     """
-    rows, n = terms.shape
-    chunks = -(-n // CHUNK)
-    steps = CHUNK // LANES if chunks > 1 else -(-n // LANES)
-    padded = torch.nn.functional.pad(terms, (0, chunks * steps * LANES - n))
-    lanes = _running_total(padded.reshape(rows, chunks, steps, LANES).permute(2, 3, 0, 1))
-    return _running_total(_running_total(lanes).T)
+    if not learned:
+        return numbers(getattr(e, name), device)
+    return learned[learned_names(e).index(name)].double().clamp_min(e.learnable[name]).reshape(-1)
 
 
-def largest_magnitudes(rows: Tensor) -> Tensor:
-    """Return the largest magnitude of every row, 0 for an empty one, in float64."""
-    if rows.shape[1] == 0:
-        return rows.new_zeros(rows.shape[0], dtype=torch.float64)
-    return rows.abs().amax(1).double()
+def field_gradients(e: Any, learned: Sequence[Tensor], found: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the gradients of learned fields in their order, each of the dtype and shape of its tensor."""
+    names = learned_names(e) if learned else []
+    return [rounded(found[name], p.dtype).reshape(p.shape) for name, p in zip(names, learned, strict=True)]
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def register(*rules: Rule) -> None:
+    """Make `rule_of` know these rules."""
+    _RULES.update((rule.name, rule) for rule in rules)
+
+
+def rule_of(estimator: Estimator) -> Rule:
+    """Return the rule of the estimator's class; InvalidValueError if it has none."""
+    rule = _RULES.get(estimator.name)
+    if rule is None:
+        raise InvalidValueError(f"estimator '{estimator.name}' has no rule for devices other than the CPU")
+    return rule

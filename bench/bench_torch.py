@@ -1,0 +1,181 @@
+"""Torch quantisers beside hand-written PyTorch and Brevitas, and a quantised training step beside a plain float one.
+
+Forward and backward of one 1024 x 1024 float32 weight, in one process and in turns. The hand-written code is the
+shortest that we could write for the same rule with `detach`; Brevitas' quantiser is its nearest one. The training step
+is that of an MLP 784-256-10 at batch 128 with SGD, weights (and, in the last rows, activations too) quantised.
+"""
+
+import statistics
+import time
+
+import torch
+from _common import machine, write
+from brevitas import nn as qnn
+from brevitas import quant
+from torch import nn
+
+from tetrit.train import Plan, Schedule, prepare, quantizer
+
+REPEATS = 60
+SIDE = 1024
+
+
+def ste(w):
+    s = w.detach().abs().max() / 7
+    return w + ((w / s).round().clamp(-7, 7) * s - w).detach()
+
+
+def ste_rows(w):
+    s = w.detach().abs().amax(1, keepdim=True) / 7
+    return w + ((w / s).round().clamp(-7, 7) * s - w).detach()
+
+
+def ternary(w):
+    a = w.detach().abs()
+    kept = a > 0.7 * a.mean()
+    return w + (w.sign() * kept * ((a * kept).sum() / kept.sum()) - w).detach()
+
+
+def statsq(w):
+    s = 2 * w.detach().abs().mean(1, keepdim=True)
+    v = (w / s).clamp(-1, 1 - 1e-6)
+    return w + (s * ((v * 8 - 0.5).round() + 0.5) / 8 - w).detach()
+
+
+def reste(w):
+    s = w.detach().abs().mean()
+    f = torch.where(w.abs() <= 0.1, 0.1 ** (1 / 3 - 1) * w, w.sign() * w.abs() ** (1 / 3)) * (w.abs() <= 1.5)
+    return s * (f + (w.sign() - f).detach())
+
+
+def biper(w):
+    y = torch.sin(20 * w)
+    return y + (y.sign() - y).detach()
+
+
+def rounding(w):
+    s = w.detach().abs().max() / 7
+    return w + (torch.floor(w / s + torch.rand_like(w)) * s - w).detach()
+
+
+class LSQ(nn.Module):
+    def __init__(self, w):
+        super().__init__()
+        self.step = nn.Parameter(2 * w.detach().abs().mean() / 7**0.5)
+
+    def forward(self, w):
+        factor = 1 / (w.numel() * 7) ** 0.5
+        s = self.step * factor + (self.step - self.step * factor).detach()
+        z = (w / s).clamp(-8, 7)
+        return (z + (z.round() - z).detach()) * s
+
+
+def brevitas(base, **settings):
+    layer = qnn.QuantLinear(SIDE, SIDE, bias=False, weight_quant=base, **settings)
+    return lambda w: layer.weight_quant(w).value
+
+
+def cases(w):
+    """Return for every row of the table: our module, the hand-written function, Brevitas' quantiser."""
+    per_row = {"weight_scaling_per_output_channel": True}
+    lsq = quantizer("lsq")
+    lsq.start(w.detach())
+    int4 = brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4)
+    tern = brevitas(quant.SignedTernaryWeightPerTensorConst)
+    sign = brevitas(quant.SignedBinaryWeightPerTensorConst)
+    return {
+        "ste int4": (quantizer("ste"), ste, int4),
+        "ste int4, per channel": (
+            quantizer("ste", axis=0),
+            ste_rows,
+            brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4, **{k: v for k, v in per_row.items()}),
+        ),
+        "szt": (quantizer("szt"), ternary, tern),
+        "lsq int4": (lsq, LSQ(w), brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4)),
+        "statsq": (quantizer("statsq", axis=0), statsq, int4),
+        "reste": (quantizer("reste"), reste, sign),
+        "biper": (quantizer("biper"), biper, sign),
+        "stochastic_rounding int4": (quantizer("stochastic_rounding"), rounding, int4),
+    }
+
+
+def medians(jobs, repeats):
+    """Return the median milliseconds of jobs that take turns, after three rounds that do not count."""
+    times = {name: [] for name in jobs}
+    for turn in range(repeats + 3):
+        for name, job in jobs.items():
+            start = time.perf_counter()
+            job()
+            if turn >= 3:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def quantisers():
+    torch.manual_seed(0)
+    w = torch.randn(SIDE, SIDE, requires_grad=True)
+    grad = torch.randn(SIDE, SIDE)
+
+    def job(function):
+        def run():
+            w.grad = None
+            function(w).backward(grad)
+
+        return run
+
+    rows = {}
+    print(
+        f"{'quantiser, forward + backward':30}{'tetrit ms':>10}{'by hand':>10}{'Brevitas':>10}{'hand/t':>8}{'B/t':>8}"
+    )
+    for name, functions in cases(w).items():
+        ours, hand, theirs = medians(dict(enumerate(map(job, functions))), REPEATS).values()
+        rows[name] = {"tetrit_ms": ours, "by_hand_ms": hand, "brevitas_ms": theirs}
+        print(f"{name:30}{ours:10.2f}{hand:10.2f}{theirs:10.2f}{hand / ours:8.2f}{theirs / ours:8.2f}")
+    return rows
+
+
+def steps():
+    torch.manual_seed(0)
+    x, y = torch.rand(128, 784), torch.randint(10, (128,))
+
+    def job(weight, activation=None):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+        if weight:
+            layer = {"match": "*", "weight": weight}
+            if activation:
+                layer["activation"] = activation
+            model = prepare(model, Plan.from_toml({"quantize": {"layer": [layer]}}), example=x)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        schedule = Schedule(model, total_steps=1000)
+
+        def run():
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+
+        return run
+
+    jobs = {
+        "float": job(None),
+        "szt weights": job({"name": "szt", "axis": 0}),
+        "int8 weights": job({"name": "ste", "format": "int8", "axis": 0}),
+        "lsq int4 weights": job({"name": "lsq", "axis": 0}),
+        "szt weights, int8 activations": job({"name": "szt", "axis": 0}, {"name": "ste", "format": "int8"}),
+        "lsq int4 weights and activations": job({"name": "lsq", "axis": 0}, {"name": "lsq"}),
+    }
+    ms = medians(jobs, 300)
+    print(f"\n{'training step of the MLP':34}{'ms':>8}{'/ float':>9}")
+    for name, value in ms.items():
+        print(f"{name:34}{value:8.2f}{value / ms['float']:9.2f}")
+    return ms
+
+
+def main():
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians; {machine()['cpu']}")
+    write("torch", {"torch": torch.__version__, "quantisers": quantisers(), "step_ms": steps()})
+
+
+if __name__ == "__main__":
+    main()
