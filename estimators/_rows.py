@@ -17,6 +17,8 @@ _FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 
 def _floats(name: str, array: ArrayLike) -> NDArray[Any]:
     x = np.asarray(array)
+    if x.dtype.char in "efd" and x.dtype.isnative:
+        return x
     if x.dtype.name == "bfloat16":  # of ml_dtypes; every bfloat16 is a float32
         x = x.astype(np.float32)
     native = x.dtype.newbyteorder("=")
@@ -67,13 +69,14 @@ def to_rows(x: NDArray[Any], axis: int | None) -> NDArray[Any]:
     if axis is None:
         return np.ascontiguousarray(x).reshape(1, x.size)
     channels = x.shape[axis]
-    return np.ascontiguousarray(np.moveaxis(x, axis, 0)).reshape(channels, x.size // channels if channels else 0)
+    first = np.moveaxis(x, axis, 0) if axis else x
+    return np.ascontiguousarray(first).reshape(channels, x.size // channels if channels else 0)
 
 
 def from_rows(rows: NDArray[Any], shape: tuple[int, ...], axis: int | None) -> NDArray[Any]:
     """Undo `to_rows`: return the C-contiguous array of `shape` whose rows these are."""
     axis = channel_axis(axis, len(shape))
-    if axis is None:
+    if axis is None or axis == 0:
         return rows.reshape(shape)
     moved = (shape[axis], *shape[:axis], *shape[axis + 1 :])
     return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), 0, axis))
@@ -104,7 +107,7 @@ def gradient_out(
         apart = {"grad_out": grad} if w is None else {"grad_out": grad, "w": w}
         checks.output(out, grad.shape, grad.dtype, like="grad_out", apart=apart, may_be_same=True)
     rows = to_rows(grad.astype(np.float64) if grad.dtype == np.float16 else grad, axis)
-    if axis is None and out is not None and out.flags.c_contiguous and out.dtype == rows.dtype:
+    if axis in (None, 0) and out is not None and out.flags.c_contiguous and out.dtype == rows.dtype:
         kernel(rows, out.reshape(rows.shape))
         return out
     into = np.empty_like(rows)

@@ -16,7 +16,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators import Estimator
 from tetrit.estimators.adaptive import AdaPT, SwitchRule, gradient_diversity, next_lookback, switch
 from tetrit.train.qat.layers import LowBitLayer
-from tetrit.train.quantizers import Quantizer, to_table
+from tetrit.train.quantizers import Quantizer
 
 
 class Schedule:
@@ -148,7 +148,7 @@ class _Window:
         weight: NDArray[Any] = latent.detach().to("cpu", torch.float32).numpy()
         gradients: list[NDArray[np.float32]] = [gradient.numpy() for gradient in self.gradients]
         new = switch(old, weight, gradients, rule=self.rule)
-        self.quantizer.set_extra_state({"estimator": to_table(new), "progress": self.quantizer.progress})
+        self.quantizer.exchange(new)
         self.lookback = next_lookback(self.lookback, gradient_diversity(gradients), rule=self.rule)
         self.gradients = []
 

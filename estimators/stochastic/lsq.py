@@ -146,8 +146,8 @@ class LSQ(Estimator):
 
     def _ends(self) -> tuple[float, float]:
         """Return -Q_N and Q_P."""
-        values = formats.get(self.format).values
-        return float(np.nanmin(values)), float(np.nanmax(values))
+        low, high = formats.get(self.format).integer_range
+        return float(low), float(high)
 
     def _steps(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and step of every row."""

@@ -149,13 +149,15 @@ def assert_bits(got, wanted, *, rough=False):
 
 
 def assert_golden(e, w, g, learned=()):
-    key, progress, seed = _golden.register(e), torch.ones((), dtype=torch.float64), torch.tensor(7)
+    seed = torch.tensor(7)
     now = e.at(1.0)
+    golden = _golden.current(_golden.register(e), torch.ones((), dtype=torch.float64), learned)
     rough = e.name in ROUGH_FORWARD and getattr(now, "stage", 1) == 1
-    assert_bits(rule_forward(now, w, learned, 7), _golden.forward(w, learned, progress, seed, False, key), rough=rough)
+    assert_bits(rule_forward(now, w, learned, 7), _golden.forward(golden, w, seed, False), rough=rough)
     hard = rounded(rule_of(now).values(now, w, learned), w.dtype)
-    assert_bits(hard, _golden.forward(w, learned, progress, seed, True, key), rough=e.name == "nupes")
-    got, wanted = rule_of(now).backward(now, w, g, learned), _golden.backward(w, g, learned, progress, key)
+    assert_bits(hard, _golden.forward(golden, w, seed, True), rough=e.name == "nupes")
+    got = rule_of(now).backward(now, w, g, learned)
+    wanted = _golden.backward(golden, w, g, [p.dtype for p in learned])
     assert len(got) == len(wanted) == 1 + len(learned)
     for a, b in zip(got, wanted, strict=True):
         assert_bits(a, b, rough="sums" if e.name in SUMS else False)

@@ -2,8 +2,8 @@
 
 __all__ = ["array", "backward", "current", "forward", "learned_names", "register", "registered"]
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tetrit.errors import InvalidValueError
 from tetrit.estimators import Estimator
 from tetrit.parallel import undivided
 
@@ -42,14 +43,22 @@ def learned_names(e: Estimator) -> list[str]:
 
 def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
     """Return the estimator at this point of the training, with the values that its learned fields have now."""
-    e = _at(key, progress.item())
+    e = _ESTIMATORS[key]
+    if type(e).at is not Estimator.at:
+        e = _at(key, progress.item())
     if not learned:
         return e
-    fields: dict[str, Any] = {}
+    # a copy without the checks of the constructor, which take as long as a small kernel
+    now = object.__new__(type(e))
+    now.__dict__.update(e.__dict__)
     for name, value in zip(learned_names(e), learned, strict=True):
+        numbers = value.tolist()
+        if not math.isfinite(sum(numbers) if isinstance(numbers, list) else numbers):
+            raise InvalidValueError(f"learned `{name}` of '{e.name}' must be finite, got {value}")
         least = e.learnable[name]
-        fields[name] = max(value.item(), least) if value.ndim == 0 else tuple(value.clamp_min(least).tolist())
-    return replace(e, **fields)
+        held = max(numbers, least) if value.ndim == 0 else tuple(max(number, least) for number in numbers)
+        now.__dict__[name] = held
+    return now
 
 
 _UNDIVIDED = 1 << 22
@@ -62,14 +71,14 @@ def array(x: Tensor) -> NDArray[Any]:
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
-def forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
+def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> Tensor:
     """Return the values: those of training or, if `hard`, those that the codes stand for, rounded to the dtype of `w`.
 
     bfloat16 values are rounded through float32.
     """
-    e = current(key, progress, learned)
     x = array(w)
-    values = torch.empty(e.value_shape(x.shape), dtype=torch.float32 if w.dtype == torch.bfloat16 else w.dtype)
+    narrow = w.dtype == torch.bfloat16
+    values = torch.empty(e.value_shape(x.shape), dtype=torch.float32 if narrow else w.dtype)
     into = values.numpy()
     with undivided(_UNDIVIDED):
         if hard:
@@ -78,18 +87,24 @@ def forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor
             e.forward(x, out=into, rng=np.random.default_rng(int(seed)))  # type: ignore[call-arg]
         else:
             e.forward(x, out=into)
-    return values.to(w.dtype)
+    return values.to(w.dtype) if narrow else values
 
 
-def backward(w: Tensor, grad: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> list[Tensor]:
-    """Return the gradients of the latent tensor, in the dtype of `grad`, and of every learned field, in its own."""
-    e = current(key, progress, learned)
-    if e.straight_through and not learned:
-        return [grad]
-    x, g = array(w), array(grad)
-    result = torch.empty(w.shape, dtype=torch.float32 if grad.dtype == torch.bfloat16 else grad.dtype)
+def backward(
+    e: Estimator, w: Tensor, grad: Tensor, learned: Sequence[torch.dtype], *, latent: bool = True
+) -> list[Tensor]:
+    """Return the gradients of the latent tensor, in the dtype of `grad`, and of learned fields, in the dtypes given.
+
+    Unless it is asked for, the gradient of the latent tensor is `grad` in its place.
+    """
+    result = grad
     with undivided(_UNDIVIDED):
-        e.backward(x, g, out=result.numpy())
-        found = e.parameter_gradients(x, g) if learned else {}
-    extra = [torch.as_tensor(found[name], dtype=p.dtype) for name, p in zip(learned_names(e), learned, strict=False)]
-    return [result.to(grad.dtype), *extra]
+        if latent and not e.straight_through:
+            narrow = grad.dtype == torch.bfloat16
+            result = torch.empty(w.shape, dtype=torch.float32 if narrow else grad.dtype)
+            e.backward(array(w), array(grad), out=result.numpy())
+            result = result.to(grad.dtype) if narrow else result
+        if not learned:
+            return [result]
+        found = e.parameter_gradients(array(w), array(grad))
+    return [result, *(torch.as_tensor(found[n], dtype=t) for n, t in zip(learned_names(e), learned, strict=True))]

@@ -12,30 +12,34 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tetrit.estimators import Estimator
 from tetrit.train.quantizers import _golden
 from tetrit.train.quantizers.rules import rounded, rule_of
 
 
-def _forward(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
+def _forward(e: Estimator, w: Tensor, learned: Sequence[Tensor], seed: Tensor, hard: bool) -> Tensor:
     if w.device.type == "cpu":
-        return _golden.forward(w, learned, progress, seed, hard, key)
-    e = _golden.current(key, progress, ())
+        return _golden.forward(e, w, seed, hard)
     rule = rule_of(e)
     if hard:
         return rounded(rule.values(e, w, learned), w.dtype)
     return rounded(rule.forward(e, w, learned, int(seed) if e.draws else None), w.dtype)  # a seed is on the CPU
 
 
-def _backward(w: Tensor, grad: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> list[Tensor]:
+def _backward(e: Estimator, w: Tensor, grad: Tensor, learned: Sequence[Tensor], *, latent: bool = True) -> list[Tensor]:
     if w.device.type == "cpu":
-        return _golden.backward(w, grad, learned, progress, key)
-    e = _golden.current(key, progress, ())
+        return _golden.backward(e, w, grad, [p.dtype for p in learned], latent=latent)
     return rule_of(e).backward(e, w, grad, learned)
+
+
+def _current(w: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> Estimator:
+    """Return the estimator of now; on a device without the learned values, which to read would be to wait for it."""
+    return _golden.current(key, progress, learned if w.device.type == "cpu" else ())
 
 
 @torch.library.custom_op("tetrit::quantize", mutates_args=())
 def _forward_op(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
-    return _forward(w, learned, progress, seed, hard, key)
+    return _forward(_current(w, learned, progress, key), w, learned, seed, hard)
 
 
 @_forward_op.register_fake
@@ -45,7 +49,7 @@ def _(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bo
 
 @torch.library.custom_op("tetrit::quantize_backward", mutates_args=())
 def _backward_op(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str) -> list[Tensor]:
-    first, *extra = _backward(w, grad, learned, progress, key)
+    first, *extra = _backward(_current(w, learned, progress, key), w, grad, learned)
     return [first.clone() if first is grad else first, *extra]  # results of an operator must be new tensors
 
 
@@ -62,23 +66,26 @@ class _Quantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
-        # a copy: the module may have moved on when the backward pass comes
-        ctx.save_for_backward(w, progress.clone(), *learned)
-        ctx.key = key
         # the dispatcher costs as much as a small layer: only a compiler needs it
         if torch.compiler.is_compiling():
+            # a copy: the module may have moved on when the backward pass comes
+            ctx.save_for_backward(w, *learned, progress.clone())
+            ctx.key = key
             return _forward_op(w, list(learned), progress, seed, hard, key)
-        return _forward(w, learned, progress, seed, hard, key)
+        ctx.save_for_backward(w, *learned)
+        ctx.estimator = _current(w, learned, progress, key)
+        return _forward(ctx.estimator, w, learned, seed, hard)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        w, progress, *learned = ctx.saved_tensors
+        w, *learned = ctx.saved_tensors
+        latent = ctx.needs_input_grad[0]
         if torch.compiler.is_compiling():
-            first, *extra = _backward_op(w, grad, learned, progress, ctx.key)
+            first, *extra = _backward_op(w, grad, learned[:-1], learned[-1], ctx.key)
         else:
-            first, *extra = _backward(w, grad, learned, progress, ctx.key)
-        return (first, None, None, None, None, *extra)
+            first, *extra = _backward(ctx.estimator, w, grad, learned, latent=latent)
+        return (first if latent else None, None, None, None, None, *extra)
 
 
 def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:

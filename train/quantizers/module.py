@@ -2,6 +2,7 @@
 
 __all__ = ["Quantizer", "quantizer"]
 
+import json
 from typing import Any
 
 import torch
@@ -133,13 +134,19 @@ class Quantizer(nn.Module):
         e = _golden.current(self._key, self._progress, ())
         w.copy_(rule_of(e).after_step(e, w, self._learned()))
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Return name, fields and progress as plain numbers, texts, lists and dicts."""
-        return {"estimator": to_table(self._golden), "progress": self.progress}
+    def get_extra_state(self) -> Tensor:
+        """Return name, fields and progress as JSON in a uint8 tensor, since some savers keep nothing but tensors."""
+        text = json.dumps({"estimator": to_table(self._golden), "progress": self.progress})
+        return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: Tensor) -> None:
         """Take what `get_extra_state` gave; a state of another estimator raises InvalidValueError."""
-        found = from_table(state["estimator"])
+        table = json.loads(state.cpu().numpy().tobytes())
+        self.exchange(from_table(table["estimator"]))
+        self.set_progress(table["progress"])
+
+    def exchange(self, found: Estimator) -> None:
+        """Go on with other fields of the same estimator, and with the learned values of now."""
         if type(found) is not type(self._golden):
             raise InvalidValueError(
                 f"the state is that of the estimator '{found.name}', the module has '{self._golden.name}'"
@@ -147,7 +154,6 @@ class Quantizer(nn.Module):
         learned = dict(self._parameters)
         self._take(found)
         self._parameters.update(learned)
-        self.set_progress(state["progress"])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         # a module that was never started has no learned parameters yet
