@@ -45,6 +45,9 @@ class LSQ(Estimator):
     step : float, tuple of float or None, default None
         Positive; the step s in units of `w`, a tuple having one per channel. None takes the start 2 mean |w| /
         sqrt(Q_P) of the tensor or channel anew at every call, 1 where that is 0; `start` fixes it for the training.
+    batched : bool, default False
+        Whether the first axis is a batch, whose length does not count in n: for activations, so that the gradient of
+        the step depends neither on the size of the batch nor on how workers share it.
 
     Raises
     ------
@@ -83,11 +86,14 @@ class LSQ(Estimator):
     format: str = "int4"
     axis: int | None = None
     step: float | tuple[float, ...] | None = None
+    batched: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", checked_axis(self.axis))
         checks.choice("format", self.format, _FORMATS)
         object.__setattr__(self, "step", checked_step("step", self.step))
+        if not isinstance(self.batched, bool):
+            raise TypeError(f"`batched` must be true or false, got {self.batched!r}")
 
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are uint8 (up to 8 bits) or uint16, of the same shape."""
@@ -127,15 +133,19 @@ class LSQ(Estimator):
         parts = np.empty((len(rows), chunk_count(rows.shape[1])))
         grad = to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
         run(_kernels.clipped_slope_sum, rows, steps, low, high, grad, parts)
-        return scale_array(sum_chunks(parts) * self.gradient_factor(rows.shape[1]), x.shape, self.axis)
+        return scale_array(sum_chunks(parts) * self.gradient_factor(x.shape), x.shape, self.axis)
 
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return `step_gradient`, of shape () or (channels,)."""
         grad = self.step_gradient(w, grad_out)
         return {"step": grad.reshape(-1) if self.axis is not None else grad}
 
-    def gradient_factor(self, n: int) -> float:
-        """Return 1 / sqrt(n Q_P) for a step that `n` weights share (1 / sqrt(Q_P) for none)."""
+    def gradient_factor(self, shape: tuple[int, ...]) -> float:
+        """Return 1 / sqrt(n Q_P), n the number of elements that share a step in a tensor of that shape (at least 1)."""
+        apart = set() if self.axis is None else {self.axis % len(shape)}
+        if self.batched:
+            apart.add(0)
+        n = math.prod(length for axis, length in enumerate(shape) if axis not in apart)
         return 1.0 / math.sqrt(max(n, 1) * self._ends()[1])
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:

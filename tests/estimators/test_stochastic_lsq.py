@@ -84,14 +84,14 @@ def test_step_gradient_by_differences(name):
         return (g * s * (np.clip(w / s, low, high) + c)).sum()
 
     slope = (straight_through(step + h) - straight_through(step - h)) / (2 * h)
-    assert float(e.step_gradient(w, g)) == pytest.approx(slope * e.gradient_factor(n), rel=1e-6)
+    assert float(e.step_gradient(w, g)) == pytest.approx(slope * e.gradient_factor((n,)), rel=1e-6)
 
     # the true staircase has the slope q; the difference is the -z that goes straight through the rounding
     def staircase(s):
         return (g * replace(e, step=s).forward(w)).sum()
 
     slope = (staircase(step + h) - staircase(step - h)) / (2 * h)
-    true = float(e.step_gradient(w, g)) / e.gradient_factor(n) + (g * w / step)[inside].sum()
+    true = float(e.step_gradient(w, g)) / e.gradient_factor((n,)) + (g * w / step)[inside].sum()
     assert true == pytest.approx(slope, rel=1e-6)
 
 
@@ -104,7 +104,7 @@ def test_saturated_weights_have_the_true_gradient(name):
         one = (np.arange(4) == i).astype(float)
         h = 2.0**-10
         slope = (one @ replace(e, step=1 + h).forward(w) - one @ replace(e, step=1 - h).forward(w)) / (2 * h)
-        assert float(e.step_gradient(w, one)) == slope * e.gradient_factor(4)
+        assert float(e.step_gradient(w, one)) == slope * e.gradient_factor((4,))
     assert e.backward(w, np.ones(4)).tolist() == [0, 0, 0, 0]
 
 
@@ -115,7 +115,7 @@ def test_at_the_borders():
     assert integers(e, z * 0.5) == [-4, -4, -2, 0, 0, 0, 2, 2, 3]
     for i, slope in enumerate(slopes):
         one = (np.arange(9) == i).astype(float)
-        assert float(e.step_gradient(z * 0.5, one)) == slope * e.gradient_factor(9)
+        assert float(e.step_gradient(z * 0.5, one)) == slope * e.gradient_factor((9,))
     assert e.backward(z * 0.5, np.ones(9)).tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 0]
     above = np.nextafter(z * 0.5, np.inf)
     assert integers(e, above) == [-4, -3, -2, 0, 0, 1, 2, 3, 3]
@@ -126,9 +126,21 @@ def integers(e, w):
 
 
 def test_gradient_factor():
-    assert LSQ(format="int4").gradient_factor(100) == 1 / math.sqrt(700)
-    assert LSQ(format="uint8").gradient_factor(1) == 1 / math.sqrt(255)
-    assert LSQ(format="int2").gradient_factor(0) == 1.0
+    assert LSQ().gradient_factor((100,)) == LSQ().gradient_factor((4, 25)) == 1 / math.sqrt(700)
+    assert LSQ(format="uint8").gradient_factor(()) == 1 / math.sqrt(255)
+    assert LSQ(format="int2").gradient_factor((0, 3)) == 1.0
+    for axis, batched, n in ((0, False, 6), (-1, False, 8), (0, True, 6), (-1, True, 2), (None, True, 6), (1, True, 3)):
+        assert LSQ(axis=axis, batched=batched).gradient_factor((4, 2, 3)) == 1 / math.sqrt(7 * n), axis
+    with pytest.raises(TypeError, match=r"^`batched` must be true or false, got 1$"):
+        LSQ(batched=1)
+
+
+def test_shares_of_a_batch_add_up_to_its_step_gradient():
+    x, g = np.random.default_rng(2).normal(size=(2, 8, 5))
+    e = LSQ(step=0.3, batched=True)
+    parts = [float(e.step_gradient(x[half], g[half])) for half in (slice(4), slice(4, None))]
+    assert float(e.step_gradient(x, g)) == pytest.approx(sum(parts), rel=1e-12)
+    assert float(replace(e, batched=False).step_gradient(x, g)) != pytest.approx(sum(parts), rel=1e-3)
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1])
@@ -153,7 +165,7 @@ def test_descent_on_the_step_lowers_the_error():
 
     before = error(e)
     for _ in range(200):
-        grad_s = e.step_gradient(w, 2 * (e.forward(w) - w) / w.size) / e.gradient_factor(w.size)
+        grad_s = e.step_gradient(w, 2 * (e.forward(w) - w) / w.size) / e.gradient_factor(w.shape)
         e = replace(e, step=float(e.step - 0.5 * grad_s))
     assert error(e) < before / 4
 

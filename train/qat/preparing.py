@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from tetrit.errors import InvalidValueError
+from tetrit.estimators import LSQ, Estimator
 from tetrit.train.qat.attention import avoid_fast_paths
 from tetrit.train.qat.folding import fold_batchnorm as fold
 from tetrit.train.qat.layers import LowBitLayer, low_bit_layers
 from tetrit.train.qat.matching import Match, matches
-from tetrit.train.qat.plan import Plan
+from tetrit.train.qat.plan import Plan, Table
 from tetrit.train.quantizers import Quantizer, from_table
 
 
@@ -143,10 +144,16 @@ def _swap(match: Match, begun: dict[int, tuple[Quantizer, Any]]) -> None:
         strength = match.dead_strength
         if strength is not None:
             layer.dead_strengths[name] = strength
-    activation = None if match.activation is None else Quantizer(from_table(match.activation))
+    activation = None if match.activation is None else Quantizer(_of_batches(match.activation))
     if activation is not None:
         activation.to(match.device).train(layer.training)
     layer.register_module("input_quantizer", activation)
+
+
+def _of_batches(table: Table) -> Estimator:
+    """Return the estimator of an activation, whose first axis is a batch: LSQ must not count its length."""
+    batched = {"batched": True} if table["name"] == LSQ.name else {}
+    return from_table(batched | dict(table))
 
 
 def _placed(latent: Tensor, weight: nn.Parameter) -> nn.Parameter:

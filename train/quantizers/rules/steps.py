@@ -44,7 +44,7 @@ class _LSQ(Rule):
             return [result]
         slope = torch.where(z <= low, low, torch.where(z >= high, high, torch.round(z) - z))
         total = ordered_sum(to_rows(grad.double(), e.axis) * slope)
-        return [result, *field_gradients(e, learned, {"step": total * e.gradient_factor(x.shape[1])})]
+        return [result, *field_gradients(e, learned, {"step": total * e.gradient_factor(tuple(w.shape))})]
 
 
 def _lsq_steps(e: LSQ, w: Tensor, learned: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
