@@ -275,6 +275,7 @@ def _train(
     per_epoch = -(-n // config.batch)
     total = epochs * per_epoch
     rules = [layer.estimator for layer in network.layers]
+    draws = np.random.default_rng([seed, 2])
     optimiser = _Adam(network, config)
     history = []
     with _bar(epochs, label, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
@@ -291,7 +292,7 @@ def _train(
                     target = np.float32(1 - config.distill) * target + np.float32(config.distill) * soft
                     for layer, rule in zip(network.layers, rules, strict=True):
                         layer.estimator = None if rule is None else rule.at(done)
-                logits = network.forward(x, record=True)
+                logits = network.forward(x, record=True, rng=draws)
                 loss, grad = cross_entropy(logits, target)
                 if not np.isfinite(loss):
                     raise InvalidValueError(f"training diverged ({label}, epoch {epoch + 1}); lower the rate")
@@ -299,6 +300,9 @@ def _train(
                 if teacher is not None:
                     _track_limits(network)
                 optimiser.step(network.backward(grad), peak * min(1.0, done * 20) * 0.5 * (1 + np.cos(np.pi * done)))
+                for layer in network.layers:
+                    if layer.estimator is not None:
+                        layer.latent[...] = layer.estimator.after_step(layer.latent)
             history.append(
                 Epoch(
                     loss=loss_sum / n,

@@ -38,12 +38,17 @@ class Layer:
     relu: bool = False
     limit: float | None = None
 
-    def weight(self, *, training: bool = False) -> Float:
-        """Return the weights of the forward pass: those that the codes stand for or, in training, the estimator's."""
+    def weight(self, *, training: bool = False, rng: np.random.Generator | None = None) -> Float:
+        """Return the weights of the forward pass: those that the codes stand for or, in training, the estimator's.
+
+        `rng` is for an estimator that draws at random in training.
+        """
         if self.estimator is None:
             return self.latent
-        values = self.estimator.forward(self.latent) if training else self.estimator(self.latent).values
-        return values.astype(np.float32)
+        if not training:
+            return self.estimator(self.latent).values.astype(np.float32)
+        drawing: dict[str, Any] = {"rng": rng} if self.estimator.draws else {}
+        return self.estimator.forward(self.latent, **drawing).astype(np.float32)
 
     def activation(self) -> estimators.ClippedSTE | None:
         """Return the estimator of the output, or None where the output stays in float32."""
@@ -66,14 +71,15 @@ class Network:
     layers: list[Layer]
     tapes: list[Tape] = field(default_factory=list, repr=False)
 
-    def forward(self, x: Float, *, record: bool = False) -> Float:
+    def forward(self, x: Float, *, record: bool = False, rng: np.random.Generator | None = None) -> Float:
         """Return the logits, shape (batch, classes), of real inputs, shape (batch, n_in).
 
-        With `record`, the weights are those of training, and the tape for `backward` is kept.
+        With `record`, the weights are those of training, for which estimators may draw from `rng`, and the tape for
+        `backward` is kept.
         """
         self.tapes = []
         for layer in self.layers:
-            weight = layer.weight(training=record)
+            weight = layer.weight(training=record, rng=rng)
             y = x @ weight + layer.bias
             if record:
                 self.tapes.append(Tape(x=x, weight=weight, before=y))

@@ -121,6 +121,7 @@ class QKR(Estimator):
 
     def value_shape(self, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (heads, d_model, d_model)."""
+        _checked_shape(latent_shape)
         return latent_shape[1], latent_shape[3], latent_shape[3]
 
     @property
@@ -140,7 +141,11 @@ def _products(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
 
 def _projections(w: ArrayLike) -> NDArray[Any]:
     x = latent(w)
-    if x.ndim != 4 or len(x) != 2:
-        raise InvalidValueError(f"`w` must have shape (2, heads, d_head, d_model), got {x.shape}")
+    _checked_shape(x.shape)
     checks.finite("w", x)
     return x
+
+
+def _checked_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or shape[0] != 2:
+        raise InvalidValueError(f"`w` must have shape (2, heads, d_head, d_model), got {shape}")

@@ -179,6 +179,16 @@ def test_what_is_missing_is_found_before_training(before, after, error, message,
         ("images = 10", "images = -1", "{path}: [verify]: `images` must be a non-negative integer, got -1"),
         ("hidden = [12]", "hidden = [-12]", "{path}: [network]: `hidden` must be an integer from 1 to 65536, got -12"),
         ("hidden = [12]", "hidden = 12", "{path}: [network]: `hidden` must be a list, got 12"),
+        (
+            '"szt"\n',
+            '"fairy"\n',
+            "{path}: [train]: `estimator`: the values of 'fairy' are no weights of one fully connected layer",
+        ),
+        (
+            '"szt"\n',
+            '{ name = "sr_ste", inner = { name = "szd" } }\n',
+            "{path}: [train]: unknown estimator 'szd'; did you mean 'szt'?",
+        ),
         ('"szt"\n', '"stz"\n', "{path}: [train]: unknown estimator 'stz'; did you mean 'szt'?"),
         (
             '"szt"\n',

@@ -184,3 +184,21 @@ def test_bad_calls(data, short):
         integers.export(short, data)
     with pytest.raises(InvalidValueError, match=r"^`seed` must be a non-negative integer, got -1$"):
         mlp.train_float(data, seed=-1)
+
+
+@pytest.mark.parametrize("name", ["gauss_ws", "stochastic_rounding"])
+def test_estimators_that_draw_get_a_generator(data, short, name):
+    first, again = (mlp.train_quantized(data, short, name, seed=0, config=SHORT) for _ in range(2))
+    other = mlp.train_quantized(data, short, replace(mlp.default_estimator(name), seed=1), seed=0, config=SHORT)
+    latents = [np.concatenate([layer.latent.ravel() for layer in t.network.layers]) for t in (first, again, other)]
+    np.testing.assert_array_equal(latents[0], latents[1])
+    np.testing.assert_array_equal(latents[0], latents[2])  # in training the draws are the trainer's, not the seed's
+    assert first.accuracy > 0.5
+
+
+def test_latents_move_after_the_step(data, short):
+    bound = 0.05
+    trained = mlp.train_quantized(
+        data, short, replace(mlp.default_estimator("tanh_clip"), bound=bound), seed=0, config=SHORT
+    )
+    assert all(np.abs(layer.latent).max() <= bound for layer in trained.network.layers)

@@ -13,8 +13,8 @@ from torch import nn
 
 from tetrit import estimators
 from tetrit.errors import InvalidValueError, UnknownNameError
+from tetrit.estimators.tables import from_table, to_table
 from tetrit.train import Quantizer, quantizer
-from tetrit.train.quantizers import from_table, to_table
 
 CASES = [
     *((name, {}) for name in estimators.names()),

@@ -2,7 +2,7 @@
 
 __all__ = ["EstimatorChoice", "RunConfig", "load"]
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from tetrit import checks, estimators, hardware
 from tetrit.errors import InvalidValueError, unknown_name
+from tetrit.estimators.tables import from_table, to_table
 from tetrit.hardware import ShiftArray
 from tetrit.train import mlp
 
@@ -188,11 +189,17 @@ def _estimator(key: str, entry: Any) -> EstimatorChoice:
         raise unknown_name("estimator", name, estimators.names())
     chosen = mlp.default_estimator(name)
     params = checks.keys(f"`{key}` {name}", params, [field.name for field in fields(chosen)])
-    if any(field.name == "seed" for field in fields(chosen)):
-        raise InvalidValueError(f"`{key}`: '{name}' draws at random, for which this trainer has no generator")
     if params.get("axis") not in (None, 1, -1):
         raise InvalidValueError(f"`{key}` {name}: `axis` must be 1, a scale for each output, or left out")
-    return EstimatorChoice(name=name, params=params, estimator=replace(chosen, **params))
+    estimator = from_table(to_table(chosen) | params)
+    try:
+        begun, latent = estimator.start(np.ones((2, 4)))
+        fits = begun.value_shape(latent.shape) == (2, 4)
+    except InvalidValueError:
+        fits = False
+    if not fits:
+        raise InvalidValueError(f"`{key}`: the values of '{name}' are no weights of one fully connected layer")
+    return EstimatorChoice(name=name, params=params, estimator=estimator)
 
 
 def _machine(table: dict[str, Any], folder: Path) -> ShiftArray:

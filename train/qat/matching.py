@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from tetrit.errors import InvalidValueError
+from tetrit.estimators.tables import from_table
 from tetrit.train.qat.attention import LowBitMultiheadAttention
 from tetrit.train.qat.layers import LOW_BIT, LowBitEmbedding, LowBitLayer
 from tetrit.train.qat.plan import FLOAT, Plan, Rule, Table, with_axes
-from tetrit.train.quantizers import from_table
 
 _LOW_BIT: dict[type[nn.Module], type[LowBitLayer]] = {**LOW_BIT, nn.MultiheadAttention: LowBitMultiheadAttention}
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.train.quantizers import from_table
+from tetrit.estimators.tables import from_table
 
 FLOAT = "float"
 """What stands in the place of an estimator where a layer is left alone."""

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import LSQ, Estimator
+from tetrit.estimators.tables import from_table
 from tetrit.train.qat.attention import avoid_fast_paths
 from tetrit.train.qat.folding import fold_batchnorm as fold
 from tetrit.train.qat.layers import LowBitLayer, low_bit_layers
 from tetrit.train.qat.matching import Match, matches
 from tetrit.train.qat.plan import Plan, Table
-from tetrit.train.quantizers import Quantizer, from_table
+from tetrit.train.quantizers import Quantizer
 
 
 def prepare(model: nn.Module, plan: Plan, *, example: Any = None, fold_batchnorm: bool = False) -> nn.Module:

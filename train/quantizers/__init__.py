@@ -1,6 +1,5 @@
 """Quantiser modules for PyTorch: every golden estimator in any network."""
 
-__all__ = ["Quantizer", "from_table", "quantizer", "to_table"]
+__all__ = ["Quantizer", "quantizer"]
 
-from tetrit.train.quantizers._table import from_table, to_table
 from tetrit.train.quantizers.module import Quantizer, quantizer

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from tetrit import estimators
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import Estimator, Quantized
+from tetrit.estimators.tables import from_table, to_table
 from tetrit.train.quantizers import _golden
 from tetrit.train.quantizers._ops import quantize
-from tetrit.train.quantizers._table import from_table, to_table
 from tetrit.train.quantizers.rules import rule_of
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
