@@ -12,6 +12,7 @@ import torch
 from _common import machine, write
 from brevitas import nn as qnn
 from brevitas import quant
+from brevitas.inject.enum import ScalingImplType, StatsOp
 from torch import nn
 
 from tetrit.train import Plan, Schedule, prepare, quantizer
@@ -59,11 +60,13 @@ def rounding(w):
 
 
 class LSQ(nn.Module):
+    """Learned step size by `detach`."""
+
     def __init__(self, w):
         super().__init__()
         self.step = nn.Parameter(2 * w.detach().abs().mean() / 7**0.5)
 
-    def forward(self, w):
+    def forward(self, w):  # noqa: D102
         factor = 1 / (w.numel() * 7) ** 0.5
         s = self.step * factor + (self.step - self.step * factor).detach()
         z = (w / s).clamp(-8, 7)
@@ -77,22 +80,20 @@ def brevitas(base, **settings):
 
 def cases(w):
     """Return for every row of the table: our module, the hand-written function, Brevitas' quantiser."""
-    per_row = {"weight_scaling_per_output_channel": True}
     lsq = quantizer("lsq")
     lsq.start(w.detach())
     int4 = brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4)
-    tern = brevitas(quant.SignedTernaryWeightPerTensorConst)
-    sign = brevitas(quant.SignedBinaryWeightPerTensorConst)
+    int4_rows = brevitas(quant.Int8WeightPerChannelFloat, weight_bit_width=4)
+    learned = {"weight_scaling_impl_type": ScalingImplType.PARAMETER_FROM_STATS}
+    statistic = {"weight_scaling_impl_type": ScalingImplType.STATS, "weight_scaling_stats_op": StatsOp.AVE}
+    tern = brevitas(quant.SignedTernaryWeightPerTensorConst, **statistic)
+    sign = brevitas(quant.SignedBinaryWeightPerTensorConst, **statistic)
     return {
-        "ste int4": (quantizer("ste"), ste, int4),
-        "ste int4, per channel": (
-            quantizer("ste", axis=0),
-            ste_rows,
-            brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4, **{k: v for k, v in per_row.items()}),
-        ),
+        "ste int4": (quantizer("ste", format="int4"), ste, int4),
+        "ste int4, per channel": (quantizer("ste", format="int4", axis=0), ste_rows, int4_rows),
         "szt": (quantizer("szt"), ternary, tern),
-        "lsq int4": (lsq, LSQ(w), brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4)),
-        "statsq": (quantizer("statsq", axis=0), statsq, int4),
+        "lsq int4": (lsq, LSQ(w), brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4, **learned)),
+        "statsq 4 bit, per channel": (quantizer("statsq", axis=0), statsq, int4_rows),
         "reste": (quantizer("reste"), reste, sign),
         "biper": (quantizer("biper"), biper, sign),
         "stochastic_rounding int4": (quantizer("stochastic_rounding"), rounding, int4),
@@ -130,7 +131,7 @@ def quantisers():
     for name, functions in cases(w).items():
         ours, hand, theirs = medians(dict(enumerate(map(job, functions))), REPEATS).values()
         rows[name] = {"tetrit_ms": ours, "by_hand_ms": hand, "brevitas_ms": theirs}
-        print(f"{name:30}{ours:10.2f}{hand:10.2f}{theirs:10.2f}{hand / ours:8.2f}{theirs / ours:8.2f}")
+        print(f"{name:30}{ours:10.2f}{hand:10.2f}{theirs:10.2f}{hand / ours:10.2f}{theirs / ours:10.2f}")
     return rows
 
 
@@ -145,15 +146,16 @@ def steps():
             layer = {"match": "*", "weight": weight}
             if activation:
                 layer["activation"] = activation
-            model = prepare(model, Plan.from_toml({"quantize": {"layer": [layer]}}), example=x)
+            model = prepare(model, Plan.from_toml({"layer": [layer]}), example=x)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        schedule = Schedule(model, total_steps=1000)
+        schedule = Schedule(model, total_steps=1000) if weight else None
 
         def run():
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()
-            schedule.step()
+            if schedule:
+                schedule.step()
 
         return run
 
@@ -162,7 +164,7 @@ def steps():
         "szt weights": job({"name": "szt", "axis": 0}),
         "int8 weights": job({"name": "ste", "format": "int8", "axis": 0}),
         "lsq int4 weights": job({"name": "lsq", "axis": 0}),
-        "szt weights, int8 activations": job({"name": "szt", "axis": 0}, {"name": "ste", "format": "int8"}),
+        "szt weights, int8 activations": job({"name": "szt", "axis": 0}, {"name": "ste_clipped", "limit": 4.0}),
         "lsq int4 weights and activations": job({"name": "lsq", "axis": 0}, {"name": "lsq"}),
     }
     ms = medians(jobs, 300)

@@ -115,7 +115,7 @@ def output(
     if contiguous and not out.flags.c_contiguous:
         raise InvalidValueError(f"`out` must be C-contiguous, got strides of {out.strides} bytes")
     for name, array in apart.items():  # numpy's stubs know the named efforts only
-        if not np.may_share_memory(out, array, max_work=0):  # type: ignore[arg-type]
+        if not np.may_share_memory(out, array, max_work=0):
             continue
         same = may_be_same and _layout(out) == _layout(array)
         if not same and np.may_share_memory(out, array, max_work=_OVERLAP_WORK):  # type: ignore[arg-type]

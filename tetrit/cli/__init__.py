@@ -16,7 +16,7 @@ from tetrit.errors import TetritError, unknown_name
 # command -> module that defines it; modules are imported on use, and import the rooms inside their functions
 COMMANDS = {
     name: f"tetrit.cli.{name}"
-    for name in ("characterise", "formats", "machines", "rtl", "run", "synth", "train", "verify")
+    for name in ("characterise", "compare", "formats", "machines", "rtl", "run", "synth", "train", "verify")
 }
 
 # import name -> extra that installs it
