@@ -87,7 +87,7 @@ def cases(w):
     learned = {"weight_scaling_impl_type": ScalingImplType.PARAMETER_FROM_STATS}
     statistic = {"weight_scaling_impl_type": ScalingImplType.STATS, "weight_scaling_stats_op": StatsOp.AVE}
     tern = brevitas(quant.SignedTernaryWeightPerTensorConst, **statistic)
-    sign = brevitas(quant.SignedBinaryWeightPerTensorConst, **statistic)
+    sign = brevitas(quant.SignedBinaryWeightPerTensorConst)
     return {
         "ste int4": (quantizer("ste", format="int4"), ste, int4),
         "ste int4, per channel": (quantizer("ste", format="int4", axis=0), ste_rows, int4_rows),

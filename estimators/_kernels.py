@@ -20,7 +20,7 @@ __all__ = [
     "clipped_values",
     "decoded",
     "divided",
-    "magnitude_max",
+    "largest_bits",
     "magnitude_sum",
     "nested_backward",
     "nested_codes",
@@ -42,6 +42,7 @@ Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int64]
 Codes: TypeAlias = NDArray[Any]
+Words: TypeAlias = NDArray[Any]
 
 CHUNK = 1 << 15
 LANES = 64
@@ -57,8 +58,8 @@ def chunk_at(item: int, n: int) -> tuple[int, int, int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _chunk_sum(x: Floats) -> float:
-    lanes = np.zeros(LANES)
+def _chunk_sum(x: Floats, lanes: Doubles) -> float:
+    lanes[:] = 0.0
     full = x.size // LANES * LANES
     for i in range(0, full, LANES):
         block = x[i : i + LANES]
@@ -75,43 +76,29 @@ def _chunk_sum(x: Floats) -> float:
 @njit(cache=True, nogil=True)
 def magnitude_sum(x: Floats, parts: Doubles, first: int, last: int) -> None:
     """Write the sum of |x| of every chunk, in float64."""
+    lanes = np.empty(LANES)
     for item in range(first, last):
         r, c, i, j = chunk_at(item, x.shape[1])
-        parts[r, c] = _chunk_sum(x[r, i:j])
+        parts[r, c] = _chunk_sum(x[r, i:j], lanes)
 
 
 @njit(cache=True, nogil=True)
-def _chunk_max(x: Floats) -> float:
-    lanes = np.zeros(LANES)
-    full = x.size // LANES * LANES
-    for i in range(0, full, LANES):
-        block = x[i : i + LANES]
-        for k in range(LANES):
-            a = abs(np.float64(block[k]))
-            lanes[k] = lanes[k] if a <= lanes[k] else a
-    for k in range(x.size - full):
-        a = abs(np.float64(x[full + k]))
-        lanes[k] = lanes[k] if a <= lanes[k] else a
-    finite: np.bool_ = np.bool_(True)
-    for k in range(x.size):
-        finite &= abs(np.float64(x[k])) < np.inf
-    largest = 0.0
-    for k in range(LANES):
-        largest = max(largest, lanes[k])
-    return largest if finite else np.inf
+def largest_bits(bits: Words, magnitude: Any, parts: Words, first: int, last: int) -> None:
+    """Write the largest of the words of every chunk without their sign bits, `magnitude` being the mask for that.
 
-
-@njit(cache=True, nogil=True)
-def magnitude_max(x: Floats, parts: Doubles, first: int, last: int) -> None:
-    """Write the largest |x| of every chunk, or infinity where it holds a non-finite value."""
+    Of floats, as integers, this is the largest magnitude, with infinities and NaN on top; and integers vectorise.
+    """
     for item in range(first, last):
-        r, c, i, j = chunk_at(item, x.shape[1])
-        parts[r, c] = _chunk_max(x[r, i:j])
+        r, c, i, j = chunk_at(item, bits.shape[1])
+        part, largest = bits[r, i:j], magnitude & 0
+        for k in range(part.size):
+            largest = max(largest, part[k] & magnitude)
+        parts[r, c] = largest
 
 
 @njit(cache=True, nogil=True)
-def _szt_chunk(x: Floats, threshold: float, codes: Codes) -> tuple[float, np.int64]:
-    lanes = np.zeros(LANES)
+def _szt_chunk(x: Floats, threshold: float, codes: Codes, lanes: Doubles) -> tuple[float, np.int64]:
+    lanes[:] = 0.0
     full = x.size // LANES * LANES
     for i in range(0, full, LANES):
         block = x[i : i + LANES]
@@ -140,14 +127,15 @@ def _szt_chunk(x: Floats, threshold: float, codes: Codes) -> tuple[float, np.int
 @njit(cache=True, nogil=True)
 def szt_codes(x: Floats, thresholds: Doubles, codes: Codes, sums: Doubles, kept: Counts, first: int, last: int) -> None:
     """Write the SZT code (b1 = sign bit, b0 = |x| > threshold), and sum and count of the kept |x| of every chunk."""
+    lanes = np.empty(LANES)
     for item in range(first, last):
         r, c, i, j = chunk_at(item, x.shape[1])
-        sums[r, c], kept[r, c] = _szt_chunk(x[r, i:j], thresholds[r], codes[r, i:j])
+        sums[r, c], kept[r, c] = _szt_chunk(x[r, i:j], thresholds[r], codes[r, i:j], lanes)
 
 
 @njit(cache=True, nogil=True)
-def _kept_chunk(x: Floats, threshold: float) -> tuple[float, np.int64]:
-    lanes = np.zeros(LANES)
+def _kept_chunk(x: Floats, threshold: float, lanes: Doubles) -> tuple[float, np.int64]:
+    lanes[:] = 0.0
     full = x.size // LANES * LANES
     for i in range(0, full, LANES):
         block = x[i : i + LANES]
@@ -169,9 +157,10 @@ def _kept_chunk(x: Floats, threshold: float) -> tuple[float, np.int64]:
 @njit(cache=True, nogil=True)
 def szt_kept(x: Floats, thresholds: Doubles, sums: Doubles, kept: Counts, first: int, last: int) -> None:
     """Write sum and count of the |x| > threshold of every chunk, as `szt_codes` does."""
+    lanes = np.empty(LANES)
     for item in range(first, last):
         r, c, i, j = chunk_at(item, x.shape[1])
-        sums[r, c], kept[r, c] = _kept_chunk(x[r, i:j], thresholds[r])
+        sums[r, c], kept[r, c] = _kept_chunk(x[r, i:j], thresholds[r], lanes)
 
 
 @njit(cache=True, nogil=True)

@@ -26,7 +26,8 @@ def run(kernel: Callable[..., None], rows: NDArray[Any], *args: Any) -> None:
     if rows.size <= _ALONE:
         kernel(rows, *args, 0, n_chunks)
         return
-    run_items(lambda first, last: kernel(rows, *args, first, last), n_chunks, _kernels.CHUNK)
+    size = min(_kernels.CHUNK, rows.shape[1])
+    run_items(lambda first, last: kernel(rows, *args, first, last), n_chunks, size)
 
 
 def sum_chunks(parts: NDArray[Any]) -> NDArray[Any]:
@@ -45,7 +46,8 @@ def sums_of_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 def largest_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the largest magnitude of every row (0 for an empty one), infinity where a value is not finite."""
-    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])))
-    run(_kernels.magnitude_max, rows, parts)
-    largest: NDArray[np.float64] = parts.max(axis=1, initial=0.0)
-    return largest
+    bits = rows.view(np.int32 if rows.dtype == np.float32 else np.int64)
+    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])), bits.dtype)
+    run(_kernels.largest_bits, bits, bits.dtype.type(np.iinfo(bits.dtype).max), parts)
+    largest = parts.max(axis=1, initial=0).view(rows.dtype).astype(np.float64)
+    return np.where(np.isfinite(largest), largest, np.inf)

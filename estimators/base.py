@@ -1,16 +1,20 @@
 """What every estimator is: a frozen quantiser with a forward rule to codes and a backward rule to latent gradients."""
 
-__all__ = ["Estimator", "Quantized"]
+__all__ = ["Estimator", "Pullback", "Quantized"]
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import formats
 from tetrit.estimators._values import decoded
+
+Pullback: TypeAlias = Callable[[ArrayLike, NDArray[Any] | None], NDArray[Any]]
+"""Takes a gradient of the values, and optionally an array to write into, to the gradient of the latent array."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,6 +108,14 @@ class Estimator(ABC):
         """
         q = self(w)
         return q.values if out is None else q.dequantize(out)
+
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return ``forward(w, out=out)``, and the function that `backward` is at this `w`, of (grad_out, out or None).
+
+        For callers that need both: what they share is computed once. `w` must stay as it is up to the function's last
+        call. Estimators that draw have no use for it.
+        """
+        return self.forward(w, out=out), lambda grad_out, out: self.backward(w, grad_out, out=out)
 
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return the gradient of every field named in `learnable`: float64, of shape () or (channels,)."""

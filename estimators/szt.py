@@ -2,7 +2,9 @@
 
 __all__ = ["RATIOS", "SZT"]
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +16,7 @@ from tetrit.estimators import _kernels
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitudes
 from tetrit.estimators._values import in_one_pass
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.surrogates import SURROGATES, Surrogate
 
 RATIOS = {"twn": 0.7, "absmean": 0.5}
@@ -108,6 +110,10 @@ class SZT(Estimator):
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        return self.vjp(w, out=out)[0]
+
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return the values and the backward rule, which share means and thresholds."""
         x = latent(w)
         rows = to_rows(x, self.axis)
         means, thresholds = self._thresholds(x, rows)
@@ -115,7 +121,8 @@ class SZT(Estimator):
         kept = np.empty(parts.shape, np.int64)
         run(_kernels.szt_kept, rows, thresholds, parts, kept)
         scales = self._scales(means, parts, kept)
-        return in_one_pass(x, self.axis, out, _kernels.szt_values, thresholds, scales)
+        values = in_one_pass(x, self.axis, out, _kernels.szt_values, thresholds, scales)
+        return values, partial(self._gradient, x, rows, means, thresholds)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the surrogate gradient; one rounding to the dtype of `grad_out`.
@@ -123,15 +130,27 @@ class SZT(Estimator):
         A weight on the threshold is in the dead zone, one on the clip is in the live zone.
         """
         x = latent(w)
-        g = gradient(grad_out, x.shape)
+        gradient(grad_out, x.shape)  # before any work
         rows = to_rows(x, self.axis)
-        means, thresholds = self._thresholds(x, rows)
+        return self._gradient(x, rows, *self._thresholds(x, rows), grad_out, out)
+
+    def _gradient(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        means: NDArray[np.float64],
+        thresholds: NDArray[np.float64],
+        grad_out: ArrayLike,
+        out: NDArray[Any] | None,
+    ) -> NDArray[Any]:
         assert isinstance(self.surrogate, Surrogate)
         rule = self.surrogate
-        with np.errstate(over="ignore", invalid="ignore"):
-            clips = np.where(means > 0, rule.clip * means, np.inf)
+        clips = np.full(means.shape, np.inf)
+        if rule.clip < math.inf:
+            with np.errstate(over="ignore"):
+                np.multiply(rule.clip, means, out=clips, where=means > 0)
         return gradient_out(
-            g,
+            gradient(grad_out, x.shape),
             self.axis,
             out,
             lambda grad, into: run(

@@ -3,8 +3,7 @@
 __all__ = ["SMALL", "run_blocks", "run_items", "undivided"]
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 
 SMALL = 4096
@@ -15,19 +14,22 @@ _BLOCK = 1 << 18
 _here = threading.local()
 
 
-@contextmanager
-def undivided(largest: int) -> Iterator[None]:
-    """Let the calling thread do loops of up to `largest` elements alone.
+class undivided:  # noqa: N801, used like a function
+    """Let the calling thread do loops of up to `largest` elements alone, inside of a ``with``.
 
     For callers whose own threads (those of PyTorch's operators, which spin for a while after their work) would only
     lose the cores to ours.
     """
-    before = getattr(_here, "largest", 0)
-    _here.largest = largest
-    try:
-        yield
-    finally:
-        _here.largest = before
+
+    def __init__(self, largest: int) -> None:
+        self.largest = largest
+
+    def __enter__(self) -> None:
+        self.before = getattr(_here, "largest", 0)
+        _here.largest = self.largest
+
+    def __exit__(self, *error: object) -> None:
+        _here.largest = self.before
 
 
 def run_blocks(task: Callable[[int, int], None], n: int) -> None:

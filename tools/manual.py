@@ -1,4 +1,4 @@
-"""Fills the parts of the manual that the package is the authority for: the formats, and the help of the commands."""
+"""Fills the parts of the manual that the package is the authority for: formats, and the help of the commands."""
 
 __all__ = ["on_page_markdown"]
 
@@ -12,7 +12,8 @@ from tetrit.cli import cli
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the markers of one page; called by MkDocs."""
-    for marker, text in (("<!-- formats -->", _formats), ("<!-- commands -->", _commands)):
+    parts = (("<!-- formats -->", _formats), ("<!-- block formats -->", _blocks), ("<!-- commands -->", _commands))
+    for marker, text in parts:
         if marker in markdown:
             markdown = markdown.replace(marker, text())
     return markdown
@@ -22,6 +23,20 @@ def _formats() -> str:
     rows = ["| name | bits | largest | smallest positive |", "|---|---|---|---|"]
     for found in map(formats.get, formats.names()):
         rows.append(f"| `{found.name}` | {found.bits} | {found.max_value:g} | {found.min_positive:g} |")
+    return "\n".join(rows)
+
+
+def _blocks() -> str:
+    rows = [
+        "| name | elements | scale | elements per scale | bits per element | largest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for found in map(formats.block_format, formats.block_names()):
+        shared = "all" if found.block is None else found.block
+        rows.append(
+            f"| `{found.name}` | `{found.element.name}` | {found.scale.upper()} | {shared} "
+            f"| {found.bits_per_element:g} | {found.max_value:g} |"
+        )
     return "\n".join(rows)
 
 

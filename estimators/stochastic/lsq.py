@@ -13,7 +13,7 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._kernels import clipped_codes, clipped_values
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
-from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitudes
+from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chunks, sums_of_magnitudes
 from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
@@ -162,13 +162,14 @@ class LSQ(Estimator):
     def _steps(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and step of every row."""
         rows = to_rows(x, self.axis)
+        if self.step is not None:
+            if not np.isfinite(largest_magnitudes(rows)).all():
+                checks.finite("w", x)
+            return rows, row_steps("step", self.step, len(rows))
         totals = sums_of_magnitudes(rows)
         if not np.isfinite(totals).all():
             checks.finite("w", x)
-            if self.step is None:
-                raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
-        if self.step is not None:
-            return rows, row_steps("step", self.step, len(rows))
+            raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
         steps = 2.0 * (totals / max(rows.shape[1], 1)) / math.sqrt(self._ends()[1])
         steps[steps == 0] = 1.0
         return rows, steps

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tetrit.errors import InvalidValueError
-from tetrit.estimators import Estimator
+from tetrit.estimators.base import Estimator, Pullback
 from tetrit.parallel import undivided
 
 _ESTIMATORS: dict[str, Estimator] = {}
@@ -71,38 +71,48 @@ def array(x: Tensor) -> NDArray[Any]:
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
-def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> Tensor:
+def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, Pullback | None]:
     """Return the values: those of training or, if `hard`, those that the codes stand for, rounded to the dtype of `w`.
 
-    bfloat16 values are rounded through float32.
+    With them comes the backward rule at `w`, if it shares something with the forward pass. bfloat16 values are rounded
+    through float32.
     """
     x = array(w)
     narrow = w.dtype == torch.bfloat16
     values = torch.empty(e.value_shape(x.shape), dtype=torch.float32 if narrow else w.dtype)
-    into = values.numpy()
+    into, pullback = values.numpy(), None
     with undivided(_UNDIVIDED):
         if hard:
             e(x).dequantize(into)
         elif e.draws:
             e.forward(x, out=into, rng=np.random.default_rng(int(seed)))  # type: ignore[call-arg]
         else:
-            e.forward(x, out=into)
-    return values.to(w.dtype) if narrow else values
+            _, pullback = e.vjp(x, out=into)
+    return values.to(w.dtype) if narrow else values, pullback
 
 
 def backward(
-    e: Estimator, w: Tensor, grad: Tensor, learned: Sequence[torch.dtype], *, latent: bool = True
+    e: Estimator,
+    w: Tensor,
+    grad: Tensor,
+    learned: Sequence[torch.dtype],
+    *,
+    latent: bool = True,
+    pullback: Pullback | None = None,
 ) -> list[Tensor]:
     """Return the gradients of the latent tensor, in the dtype of `grad`, and of learned fields, in the dtypes given.
 
-    Unless it is asked for, the gradient of the latent tensor is `grad` in its place.
+    Unless it is asked for, the gradient of the latent tensor is `grad` in its place. `pullback` is what `forward` gave.
     """
     result = grad
     with undivided(_UNDIVIDED):
         if latent and not e.straight_through:
             narrow = grad.dtype == torch.bfloat16
             result = torch.empty(w.shape, dtype=torch.float32 if narrow else grad.dtype)
-            e.backward(array(w), array(grad), out=result.numpy())
+            if pullback is None:
+                e.backward(array(w), array(grad), out=result.numpy())
+            else:
+                pullback(array(grad), result.numpy())
             result = result.to(grad.dtype) if narrow else result
         if not learned:
             return [result]

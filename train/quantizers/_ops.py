@@ -12,23 +12,34 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tetrit.estimators import Estimator
+from tetrit.estimators.base import Estimator, Pullback
 from tetrit.train.quantizers import _golden
 from tetrit.train.quantizers.rules import rounded, rule_of
 
 
-def _forward(e: Estimator, w: Tensor, learned: Sequence[Tensor], seed: Tensor, hard: bool) -> Tensor:
+def _forward(
+    e: Estimator, w: Tensor, learned: Sequence[Tensor], seed: Tensor, hard: bool
+) -> tuple[Tensor, Pullback | None]:
     if w.device.type == "cpu":
         return _golden.forward(e, w, seed, hard)
     rule = rule_of(e)
     if hard:
-        return rounded(rule.values(e, w, learned), w.dtype)
-    return rounded(rule.forward(e, w, learned, int(seed) if e.draws else None), w.dtype)  # a seed is on the CPU
+        return rounded(rule.values(e, w, learned), w.dtype), None
+    drawn = int(seed) if e.draws else None  # a seed is on the CPU
+    return rounded(rule.forward(e, w, learned, drawn), w.dtype), None
 
 
-def _backward(e: Estimator, w: Tensor, grad: Tensor, learned: Sequence[Tensor], *, latent: bool = True) -> list[Tensor]:
+def _backward(
+    e: Estimator,
+    w: Tensor,
+    grad: Tensor,
+    learned: Sequence[Tensor],
+    *,
+    latent: bool = True,
+    pullback: Pullback | None = None,
+) -> list[Tensor]:
     if w.device.type == "cpu":
-        return _golden.backward(e, w, grad, [p.dtype for p in learned], latent=latent)
+        return _golden.backward(e, w, grad, [p.dtype for p in learned], latent=latent, pullback=pullback)
     return rule_of(e).backward(e, w, grad, learned)
 
 
@@ -39,7 +50,7 @@ def _current(w: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -
 
 @torch.library.custom_op("tetrit::quantize", mutates_args=())
 def _forward_op(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
-    return _forward(_current(w, learned, progress, key), w, learned, seed, hard)
+    return _forward(_current(w, learned, progress, key), w, learned, seed, hard)[0]
 
 
 @_forward_op.register_fake
@@ -74,7 +85,8 @@ class _Quantize(torch.autograd.Function):
             return _forward_op(w, list(learned), progress, seed, hard, key)
         ctx.save_for_backward(w, *learned)
         ctx.estimator = _current(w, learned, progress, key)
-        return _forward(ctx.estimator, w, learned, seed, hard)
+        values, ctx.pullback = _forward(ctx.estimator, w, learned, seed, hard)
+        return values
 
     @staticmethod
     @once_differentiable
@@ -84,7 +96,7 @@ class _Quantize(torch.autograd.Function):
         if torch.compiler.is_compiling():
             first, *extra = _backward_op(w, grad, learned[:-1], learned[-1], ctx.key)
         else:
-            first, *extra = _backward(ctx.estimator, w, grad, learned, latent=latent)
+            first, *extra = _backward(ctx.estimator, w, grad, learned, latent=latent, pullback=ctx.pullback)
         return (first if latent else None, None, None, None, None, *extra)
 
 
