@@ -3,7 +3,7 @@
 __all__ = ["checked_axis", "copied", "from_rows", "gradient", "gradient_out", "latent", "scale_array", "to_rows"]
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -97,15 +97,17 @@ def gradient_out(
     kernel: Callable[[NDArray[Any], NDArray[Any]], None],
     *,
     w: NDArray[Any] | None = None,
+    apart: Mapping[str, NDArray[Any]] | None = None,
 ) -> NDArray[Any]:
     """Run ``kernel(gradient rows, result rows)`` and return the result in the layout and dtype of `grad`, or in `out`.
 
-    `w` is the latent array where the kernel reads it: `out` may be `grad` or `w`, but not overlap them otherwise.
+    `w` is the latent array where the kernel reads it, `apart` has further arrays, by name, that it reads element by
+    element: `out` may be `grad` or one of these, but not overlap them otherwise.
     float16 goes through float64, so that the kernel's result is rounded once.
     """
     if out is not None:
-        apart = {"grad_out": grad} if w is None else {"grad_out": grad, "w": w}
-        checks.output(out, grad.shape, grad.dtype, like="grad_out", apart=apart, may_be_same=True)
+        read = {"grad_out": grad, **({} if w is None else {"w": w}), **(apart or {})}
+        checks.output(out, grad.shape, grad.dtype, like="grad_out", apart=read, may_be_same=True)
     rows = to_rows(grad.astype(np.float64) if grad.dtype == np.float16 else grad, axis)
     if axis in (None, 0) and out is not None and out.flags.c_contiguous and out.dtype == rows.dtype:
         kernel(rows, out.reshape(rows.shape))

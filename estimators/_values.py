@@ -83,7 +83,8 @@ def in_one_pass(
     rows = to_rows(x, axis)
     if out is not None:
         checked(out, x.shape)
-        if axis in (None, 0) and out.flags.c_contiguous and out.dtype != np.float16:
+        apart = not np.may_share_memory(out, rows)  # kernels may read an element again after they have written it
+        if apart and axis in (None, 0) and out.flags.c_contiguous and out.dtype != np.float16:
             run(kernel, rows, *args, out.reshape(rows.shape))
             return out
     into = np.empty(rows.shape)

@@ -99,7 +99,10 @@ class Estimator(ABC):
 
     @abstractmethod
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the gradient with respect to the latent `w`, in the dtype of `grad_out`, or write it into `out`."""
+        """Return the gradient with respect to the latent `w`, or write it into `out`.
+
+        In the dtype of `grad_out`, in the byte order of the machine; a bfloat16 gradient gives float32.
+        """
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the real values that the network computes with while it is trained.

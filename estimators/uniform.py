@@ -65,7 +65,8 @@ class _Uniform(Estimator):
         """Scale of every row, and the largest integer."""
         largest = 2.0 ** (_BITS[self.format] - 1) - 1.0
         scales = self._limits(x, rows) / largest
-        scales[scales == 0] = 1.0
+        # a limit that was given is kept, however small; without one there is nothing to represent
+        scales[scales == 0] = 1.0 if self.limit is None else np.nextafter(0.0, 1.0)
         return scales, largest
 
     def _limits(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """AdaPT's number: the authority for fixed-point quantisation by word length and fraction length."""
 
-__all__ = ["MAX_WORD", "MIN_WORD", "AdaPT", "integer_bits"]
+__all__ = ["MAX_FRACTION", "MAX_WORD", "MIN_WORD", "AdaPT", "integer_bits"]
 
 import math
 from dataclasses import dataclass, replace
@@ -20,6 +20,8 @@ from tetrit.estimators.stochastic._shared import absmax_scales, drawn_key, neigh
 
 MIN_WORD, MAX_WORD = 2, 16
 """Word lengths that have a format."""
+MAX_FRACTION = 1022
+"""The fraction length of the least step: a normal float64."""
 
 _ROUNDINGS = ("nearest", "stochastic")
 _LOWEST, _HIGHEST = -1000, 1023  # keep every step and every value of a format a normal float64
@@ -107,7 +109,7 @@ class AdaPT(Estimator):
         object.__setattr__(self, "word_length", word)
         if self.fraction_length is not None:
             fraction = checks.integer(
-                "fraction_length", self.fraction_length, minimum=word - 1 - _HIGHEST, maximum=1022
+                "fraction_length", self.fraction_length, minimum=word - 1 - _HIGHEST, maximum=MAX_FRACTION
             )
             object.__setattr__(self, "fraction_length", fraction)
         checks.choice("rounding", self.rounding, _ROUNDINGS)

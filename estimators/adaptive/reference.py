@@ -8,6 +8,7 @@ __all__ = [
     "gradient_diversity",
     "histogram_divergence",
     "push_down",
+    "push_up",
     "tequila_backward",
     "tequila_bias",
     "tequila_forward",
@@ -131,6 +132,25 @@ def push_down(w: NDArray[Any], *, bins: int, threshold: float, low: int, high: i
         if histogram_divergence(w, signed * 2.0**-fraction, bins=bins) <= threshold:
             return word, fraction
     return high, high - 1 - whole
+
+
+def push_up(word: int, fraction: int, diversity: float, *, strategy: str, high: int, buffer: int) -> tuple[int, int]:
+    """Return word and fraction length after one bit at a time as long as there is room in `high` bits."""
+    front = word - fraction  # sign included; negative where the word begins behind the point
+    behind = word - max(front, 1)  # bits of the word that are behind the point
+    wanted = 1
+    if math.e < diversity < math.inf:
+        square = (math.log(diversity) - 1) ** 2
+        first, second = max(math.ceil(1 / square), 1), max(min(math.ceil(high * square), high) - behind, 0)
+        wanted = {"min": min(first, second), "mean": math.ceil((first + second) / 2), "max": max(first, second)}[
+            strategy
+        ]
+    room = front + max(0, buffer - max(front, 1))
+    new = fraction
+    while wanted > 0 and new + 1 + room <= high and new < 1022:
+        new, wanted = new + 1, wanted - 1
+    grown = max(word, behind + new - fraction) + 1
+    return min(max(grown, new + room), high), new
 
 
 def gradient_diversity(gradients: Sequence[NDArray[Any]]) -> float:

@@ -22,7 +22,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import latent, to_rows
 from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sums_of_magnitudes
 from tetrit.estimators.adaptive import _kernels
-from tetrit.estimators.adaptive.adapt import MAX_WORD, MIN_WORD, AdaPT, integer_bits
+from tetrit.estimators.adaptive.adapt import MAX_FRACTION, MAX_WORD, MIN_WORD, AdaPT, integer_bits
 
 _STRATEGIES = ("min", "mean", "max")
 
@@ -43,8 +43,9 @@ class SwitchRule:
     min_word, max_word : int, default 2 and 16
         The range of word lengths.
     buffer_bits : int, default 4
-        Bits that `push_up` leaves in front of the fraction for results that grow. The implementation that we read has 8
-        of 32.
+        Bits, sign included, that `push_up` would leave in front of the fraction for results that grow; where all
+        weights are below 1/2, in front of where the binary point would be if they were scaled up to 1. The
+        implementation that we read has 8 of 32.
     min_lookback, max_lookback : int, default 10 and 100
         The range of how many gradients lie between two switches.
     momentum : float, default 0.33
@@ -212,16 +213,22 @@ def push_up(
 ) -> tuple[int, int]:
     """Return the word and fraction length that leave the gradients room to act.
 
-    With d the diversity and l = ln d - 1, the fraction grows by s bits: s = 1 where d is infinite or l <= 0; else
-    ``rule.strategy`` of s1 = ceil(1 / l^2), at least 1, and s2 = min(ceil(W l^2), W) - FL, at least 0, with W =
-    ``max_word``. Then FL' = min(FL + s, W - room) and WL' = min(max(WL, FL') + 1, W), at least FL' + room, where room
-    is the larger of ``buffer_bits`` and the bits that `word_length` has in front of its fraction, sign included.
+    Let z = max(FL - (WL - 1), 0) be the places behind the binary point that lie above the whole word, and F = FL - z
+    the bits of the fraction that the word has. With d the diversity and l = ln d - 1, these grow by s bits: s = 1 where
+    d is infinite or l <= 0; else ``rule.strategy`` of s1 = ceil(1 / l^2), at least 1, and s2 = min(ceil(W l^2), W) - F,
+    at least 0, with W = ``max_word``. Then F' = min(F + s, W - room), at least F, and WL' = max(WL, F') + 1, at least
+    F' + room and at most W, where room is the larger of ``buffer_bits`` and WL - F, the bits in front of the fraction,
+    sign included; FL' = F' + z.
+
+    So no bit is given up at either end, FL' >= FL and WL' - FL' >= WL - FL: where W has no place for both, the buffer
+    is what gives way. And a power of two moves the point only: FL + k gives FL' + k and the same WL', from FL = WL - 1.
 
     Parameters
     ----------
     word_length : int
         From 2 to ``rule.max_word``.
     fraction_length : int
+        Up to 1022, more than the word has where all weights are small; so is the result.
     diversity : float
         Positive, infinity allowed: `gradient_diversity`.
     rule : SwitchRule, optional
@@ -229,31 +236,35 @@ def push_up(
     Notes
     -----
     The steps s1, s2 and the word length follow a public implementation of arXiv 2107.13490 that we read (the optimiser
-    ``MSGD_FP``), there with W = 32; not checked against the paper. That the bits in front of the fraction are never
-    given up is **ours**: there, large weights can lose them.
+    ``MSGD_FP``), there with W = 32 and FL <= WL; not checked against the paper. That neither the bits in front of the
+    fraction nor those of the fraction are ever given up, and the leading places z, are **ours**: there, large weights
+    can lose the former and small ones the latter.
 
     Examples
     --------
     >>> from tetrit.estimators.adaptive import push_up
     >>> [push_up(6, 4, diversity) for diversity in (1.5, 4.0, 6.0, float("inf"))]
     [(9, 5), (8, 4), (10, 6), (9, 5)]
+    >>> [push_up(10, 9 + k, 1.0) for k in (0, 1, 11)]
+    [(14, 10), (14, 11), (14, 21)]
     """
     rule = rule or SwitchRule()
     word = checks.integer("word_length", word_length, minimum=MIN_WORD, maximum=rule.max_word)
-    fraction = checks.integer("fraction_length", fraction_length, minimum=-1100, maximum=1022)
+    fraction = checks.integer("fraction_length", fraction_length, minimum=-1100, maximum=MAX_FRACTION)
     diversity = checks.real("diversity", diversity, minimum=0.0, exclusive=True, infinite=True)
+    ahead = max(fraction - (word - 1), 0)
+    held = fraction - ahead
     step = 1
     logarithm = math.log(diversity) - 1.0
     if 0.0 < logarithm < math.inf:
         square = logarithm * logarithm
         first = max(math.ceil(1.0 / square), 1)
-        second = max(min(math.ceil(rule.max_word * square), rule.max_word) - fraction, 0)
+        second = max(min(math.ceil(rule.max_word * square), rule.max_word) - held, 0)
         mean = -((first + second) // -2)
         step = {"min": min(first, second), "mean": mean, "max": max(first, second)}[rule.strategy]
-    room = max(rule.buffer_bits, word - fraction)
-    fraction = min(fraction + step, rule.max_word - room)
-    word = min(max(word, fraction) + 1, rule.max_word)
-    return max(word, fraction + room), fraction
+    room = max(rule.buffer_bits, word - held)
+    held = max(held, min(held + step, rule.max_word - room, MAX_FRACTION - ahead))
+    return min(max(max(word, held) + 1, held + room), rule.max_word), held + ahead
 
 
 def next_lookback(lookback: int, diversity: float, *, rule: SwitchRule | None = None) -> int:

@@ -62,7 +62,8 @@ class Tequila(Estimator):
         If an array is not float16, float32 or float64.
     InvalidValueError
         If `w` has a NaN or an infinity (the message names its index), if the sum of its magnitudes overflows float64,
-        if `grad_out` has another shape than `w`, `grad_bias` another than (outputs,), or `w` no axis `outputs`.
+        if `grad_out` has another shape than `w`, `grad_bias` another than (outputs,), or `w` no axis `outputs`. Without
+        `grad_bias`, `backward` reads the shape of `w` only, never its values.
 
     Notes
     -----
@@ -106,7 +107,7 @@ class Tequila(Estimator):
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are uint8 of the same shape."""
         q = self._ternary()(w)
-        return Quantized(codes=q.codes * (q.codes & 1), scale=q.scale, format="int2_symmetric")
+        return Quantized(codes=np.asarray(q.codes * (q.codes & 1)), scale=q.scale, format="int2_symmetric")
 
     def bias(self, w: ArrayLike) -> NDArray[np.float64]:
         """Return what the dead zone adds to every output: float64 of shape (outputs,), in units of `w` times input."""
@@ -169,4 +170,4 @@ def _bias_gradient(grad_bias: ArrayLike, n: int) -> NDArray[np.float64]:
         raise TypeError(f"`grad_bias` must be a float16, float32 or float64 array, got {h.dtype}")
     if h.shape != (n,):
         raise InvalidValueError(f"`grad_bias` must have shape {(n,)}, got {h.shape}")
-    return np.ascontiguousarray(h, np.float64)
+    return np.array(h, np.float64)  # a copy: `out` may overlap it

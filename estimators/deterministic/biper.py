@@ -123,7 +123,7 @@ class BiPer(Estimator):
         rows = to_rows(x, None)
         factor = self.scale * self.frequency
         return gradient_out(
-            g, None, out, lambda grad, into: run(_kernels.sine_backward, rows, grad, factor, self.frequency, into)
+            g, None, out, lambda grad, into: run(_kernels.sine_backward, rows, grad, factor, self.frequency, into), w=x
         )
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:

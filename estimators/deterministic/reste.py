@@ -127,6 +127,7 @@ class ReSTE(Estimator):
             lambda grad, into: run(
                 _kernels.reste_backward, rows, grad, scales, self.power, self.clip, self.secant, into
             ),
+            w=x,
         )
 
     def at(self, progress: float) -> Self:
@@ -152,7 +153,7 @@ def rectified(w: ArrayLike, *, power: float) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64
-        Of the shape of `w`; within two units in the last place for |w| from 2^-4 to 2^4; a zero keeps its sign.
+        Of the shape of `w`; within three units in the last place for |w| from 2^-4 to 2^4; a zero keeps its sign.
 
     Examples
     --------

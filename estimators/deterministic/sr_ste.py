@@ -3,6 +3,7 @@
 __all__ = ["SRSTE"]
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import gradient, gradient_out, to_rows
 from tetrit.estimators._run import run
-from tetrit.estimators._values import stored
+from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic.n_of_m import checked_along, largest, n_of_m_mask, pack, sortable, spread
@@ -43,8 +44,8 @@ class SRSTE(Estimator):
     along : int, default 0
         The axis that the groups run along: the inputs of a weight of shape (n_in, n_out).
     inner : Estimator, default STE()
-        Quantises the kept weights. Its format must have a zero, its latent the shape of the weights, and its scale must
-        not vary along `along`.
+        Quantises the kept weights. Its format must have a zero, its latent the shape of the weights, its scale must not
+        vary along `along`, and it must neither draw at random nor learn fields of its own.
 
     Raises
     ------
@@ -88,6 +89,7 @@ class SRSTE(Estimator):
         object.__setattr__(self, "along", checked_along(self.along))
         if not isinstance(self.inner, Estimator):
             raise TypeError(f"`inner` must be an estimator, got {self.inner!r}")
+        _zero_code(self.inner)
 
     def mask(self, w: ArrayLike) -> NDArray[np.bool_]:
         """Return True where a weight is kept, of the shape of `w`."""
@@ -95,28 +97,18 @@ class SRSTE(Estimator):
 
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are those of `inner`, of the shape of `w`."""
-        x = sortable(w, self.along)
+        x = self._sortable(w)
         kept = self._kept(x)
-        packed = self._pack(kept, x)
-        q = self.inner(packed)
-        if q.codes.shape != packed.shape:
-            raise InvalidValueError(f"`inner` must train on a latent of the shape of the weights, got {self.inner!r}")
-        if q.block is not None:
-            raise InvalidValueError(f"`inner` must not share scales among blocks, got {self.inner!r}")
-        if q.scale.ndim and q.scale.shape[self.along] != 1:
-            raise InvalidValueError(f"`inner` must not have a scale that varies along axis {self.along}")
-        zeros = np.flatnonzero(formats.get(q.format).values == 0)
-        if not zeros.size:
-            raise InvalidValueError(f"`inner` must have a format with a zero, got '{q.format}'")
-        codes = np.full(x.shape, zeros[0], q.codes.dtype)
+        q = self.inner(self._pack(kept, x))
+        codes = np.full(x.shape, _zero_code(self.inner), q.codes.dtype)
         spread(kept, q.codes, codes, along=self.along)
         return Quantized(codes=codes, scale=q.scale, format=q.format)
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return what `inner` computes with at kept weights, and 0 at pruned ones."""
-        x = sortable(w, self.along)
-        direct = out is not None and out.shape == x.shape and out.dtype == np.float32 and out.flags.c_contiguous
-        values = np.zeros(x.shape, np.float32 if direct else np.float64)
+        x = self._sortable(w)
+        single = out is not None and checked(out, x.shape).dtype == np.float32
+        values = np.zeros(x.shape, np.float32 if single else np.float64)
         kept = self._kept(x)
         packed = self._pack(kept, x)
         spread(kept, self.inner.forward(packed, out=np.empty(packed.shape, values.dtype)), values, along=self.along)
@@ -124,10 +116,12 @@ class SRSTE(Estimator):
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the inner gradient at kept weights, ``grad_out + decay * w`` at pruned ones."""
-        x = sortable(w, self.along)
+        x = self._sortable(w)
         g = gradient(grad_out, x.shape)
         kept = self._kept(x)
-        inner = self.inner.backward(self._pack(kept, x), self._pack(kept, _wide(np.ascontiguousarray(g))))
+        # kernels do not take float16; in float64 it is rounded once
+        wide = np.ascontiguousarray(g, np.float64 if g.dtype == np.float16 else None)
+        inner = self.inner.backward(self._pack(kept, x), self._pack(kept, wide))
 
         def merge(grad: NDArray[Any], into: NDArray[Any]) -> None:
             result = np.empty_like(into)  # not `into`, which may be the array of `w`
@@ -137,18 +131,32 @@ class SRSTE(Estimator):
 
         return gradient_out(g, None, out, merge, w=x)
 
+    def after_step(self, w: ArrayLike) -> NDArray[Any]:
+        """Return `w` with its kept weights where `inner` has them after the step; pruned ones stay."""
+        x = self._sortable(w)
+        kept = self._kept(x)
+        moved = np.array(x)
+        spread(kept, self.inner.after_step(self._pack(kept, x)), moved, along=self.along)
+        return moved.astype(np.asarray(w).dtype)
+
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with an inner one begun at the kept weights, and a copy of `w` to start from."""
-        x = sortable(w, self.along)
-        packed = self._pack(self._kept(x), x)
-        inner, begun = self.inner.start(packed)
-        if begun.shape != packed.shape:
-            raise InvalidValueError(f"`inner` must train on a latent of the shape of the weights, got {self.inner!r}")
+        x = self._sortable(w)
+        inner, _ = self.inner.start(self._pack(self._kept(x), x))
         return replace(self, inner=inner), np.array(w)
 
     def at(self, progress: float) -> Self:
         """Return the estimator with the inner one of that moment."""
+        if type(self.inner).at is Estimator.at:
+            return self
         return replace(self, inner=self.inner.at(progress))
+
+    def _sortable(self, w: ArrayLike) -> NDArray[Any]:
+        x = sortable(w, self.along)
+        axis = getattr(self.inner, "axis", None)
+        if axis is not None and axis % x.ndim == self.along % x.ndim:
+            raise InvalidValueError(f"`inner` must not have a scale that varies along axis {self.along}")
+        return x
 
     def _kept(self, x: NDArray[Any]) -> NDArray[np.bool_]:
         return largest(x, n=self.n, m=self.m, along=self.along)
@@ -157,6 +165,23 @@ class SRSTE(Estimator):
         return pack(kept, source, n=self.n, m=self.m, along=self.along)
 
 
-def _wide(g: NDArray[Any]) -> NDArray[Any]:
-    """Return float16, which kernels do not take, as float32: a later rounding to float16 makes up for the detour."""
-    return g.astype(np.float32) if g.dtype == np.float16 else g
+@cache
+def _zero_code(inner: Estimator) -> int:
+    """Return the code of zero of an inner estimator; raises InvalidValueError for one that does not fit."""
+    if inner.draws or inner.learnable:
+        does = "draw at random" if inner.draws else f"learn {', '.join(inner.learnable)}"
+        raise InvalidValueError(f"`inner` must not {does}, got {inner!r}")
+    weights = np.linspace(-1.0, 1.0, 16).reshape(4, 4)
+    try:
+        begun, latent = inner.start(weights)
+        q = begun(latent)
+    except InvalidValueError:
+        latent = np.empty(0)
+    if latent.shape != weights.shape:
+        raise InvalidValueError(f"`inner` must train on a latent of the shape of the weights, got {inner!r}")
+    if q.block is not None:
+        raise InvalidValueError(f"`inner` must not share scales among blocks, got {inner!r}")
+    zeros = np.flatnonzero(formats.get(q.format).values == 0)
+    if not zeros.size:
+        raise InvalidValueError(f"`inner` must have a format with a zero, got '{q.format}'")
+    return int(zeros[0])

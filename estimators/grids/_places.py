@@ -2,7 +2,7 @@
 
 __all__ = ["Grid", "grid_codes", "grid_values", "nearest_grid", "thresholds", "values_pass"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -18,6 +18,8 @@ from tetrit.estimators.grids import _kernels
 
 _STEPS = 4
 """How far the product of border and scale may be from the threshold before it is searched for in earnest."""
+_SLAB = 1 << 18
+"""Thresholds that are held at a time: those of a few thousand rows, so that many short rows need no table larger than they."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,9 @@ def grid_codes(
 ) -> NDArray[np.uint8]:
     """Return the code of ``x / scale`` on the grid, of every x of the rows."""
     codes = np.empty(rows.shape, np.uint8)
-    run(_kernels.place_codes, rows, thresholds(grid.borders, scales, rows.dtype), _filled(grid.codes), codes)
+    for part in _slabs(grid, len(rows)):
+        limits = thresholds(grid.borders, scales[part], rows.dtype)
+        run(_kernels.place_codes, rows[part], limits, grid.codes, codes[part])
     return from_rows(codes, shape, axis)
 
 
@@ -132,9 +136,16 @@ def grid_values(
     """Return scale times the value of ``x / scale`` on the grid, in float64, or rounded once into `out`."""
 
     def kernel(into: NDArray[Any]) -> None:
-        with np.errstate(over="ignore", under="ignore"):
-            levels = (scales[:, None] * _filled(grid.values)).astype(into.dtype)
-        run(_kernels.place_values, rows, thresholds(grid.borders, scales, rows.dtype), levels, into)
+        for part in _slabs(grid, len(rows)):
+            with np.errstate(over="ignore", under="ignore"):
+                levels = (scales[part, None] * grid.values).astype(into.dtype, copy=False)
+            run(
+                _kernels.place_values,
+                rows[part],
+                thresholds(grid.borders, scales[part], rows.dtype),
+                levels,
+                into[part],
+            )
 
     return values_pass(kernel, rows, shape, axis, out)
 
@@ -156,9 +167,10 @@ def values_pass(
     return stored(from_rows(into, shape, axis), out)
 
 
-def _filled(table: NDArray[Any]) -> NDArray[Any]:
-    """Return the table with 256 entries: a place is a byte."""
-    return np.concatenate((table, np.zeros(256 - table.size, table.dtype)))
+def _slabs(grid: Grid, n_rows: int) -> Iterator[slice]:
+    """Cut the rows into parts whose thresholds fit into a slab."""
+    size = max(_SLAB // grid.values.size, 1)
+    return (slice(first, first + size) for first in range(0, n_rows, size))
 
 
 def _direct(

@@ -142,12 +142,10 @@ class LearnedTable(Estimator):
         strength = checks.real("strength", strength, minimum=0.0)
         x, rows, table = self._prepared(w)
         grid = nearest_grid(table)
-        levels = np.zeros((1, 256))
-        levels[0, : grid.values.size] = grid.values
         limits = thresholds(grid.borders, _ONE, rows.dtype)
         narrow = np.asarray(w).dtype.itemsize < rows.dtype.itemsize  # float16, bfloat16: round once, from float64
         moved = np.empty(rows.shape, np.float64 if narrow else rows.dtype)
-        run(_kernels.pulled, rows, limits, levels, strength, self.pull == "l2", moved)
+        run(_kernels.pulled, rows, limits, grid.values[None], strength, self.pull == "l2", moved)
         return moved.reshape(x.shape).astype(np.asarray(w).dtype, copy=False)
 
     def after_step(self, w: ArrayLike) -> NDArray[Any]:
@@ -156,7 +154,7 @@ class LearnedTable(Estimator):
 
     def at(self, progress: float) -> Self:
         """Return the estimator with the strength multiplied with `progress`."""
-        return replace(self, strength=self.strength * float(progress))
+        return replace(self, strength=self.strength * min(max(float(progress), 0.0), 1.0))
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with a table fitted to `w`, and a copy of `w`."""

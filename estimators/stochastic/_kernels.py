@@ -34,7 +34,6 @@ Codes: TypeAlias = NDArray[Any]
 Places: TypeAlias = NDArray[np.int64]
 
 _S1, _S11, _S12 = np.uint64(1), np.uint64(11), np.uint64(12)
-Counts: TypeAlias = NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
@@ -48,17 +47,6 @@ def _place_below(values: Doubles, v: float) -> int:
         else:
             high = middle
     return low - 1
-
-
-@njit(cache=True, nogil=True)
-def _whole_places(x: Floats, scale: float, lowest: float, highest: float, draws: Doubles, places: Counts) -> None:
-    """Write the place that `random_codes` chooses among all the integers from `lowest` to `highest`: no search."""
-    for k in range(x.size):
-        v: float = np.float64(x[k]) / scale
-        v = v if v > lowest else lowest
-        v = v if v < highest else highest
-        below = np.floor(v)
-        places[k] = np.int32(below - lowest) + np.int32(draws[k] < v - below)
 
 
 @njit(cache=True, nogil=True)
@@ -227,22 +215,6 @@ def term_sum(terms: Doubles, parts: Doubles, first: int, last: int) -> None:
         for k in range(LANES):
             total += lanes[k]
         parts[r, c] = total
-
-
-@njit(cache=True, nogil=True)
-def _larger(x: Floats, largest: Doubles) -> None:
-    for k in range(x.size):
-        a = abs(np.float64(x[k]))
-        largest[k] = a if a > largest[k] else largest[k]
-
-
-@njit(cache=True, nogil=True)
-def _noisy(x: Floats, normals: Doubles, step: float, out: Doubles) -> None:
-    for k in range(x.size):
-        noise = np.rint(normals[k] * 0.5)
-        value = np.float64(x[k])
-        moved = value + noise * step
-        out[k] = value if noise == 0.0 else moved
 
 
 @njit(cache=True, nogil=True)

@@ -64,8 +64,7 @@ def narrow(codes: ArrayLike, bits: int) -> NDArray[np.uint8]:
     """
     bits = checks.integer("bits", bits, minimum=2, maximum=STORED_BITS)
     stored = formats.get(f"int{STORED_BITS}").decode(codes).astype(np.int64) & 255
-    narrowed: NDArray[np.uint8] = _narrow_table(bits)[stored]
-    return narrowed
+    return np.asarray(_narrow_table(bits)[stored])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +176,7 @@ class DoubleRounding(Estimator):
 
     def _narrowed(self, stored: Quantized) -> Quantized:
         return Quantized(
-            codes=_narrow_table(self.bits)[stored.codes],
+            codes=np.asarray(_narrow_table(self.bits)[stored.codes]),
             scale=np.asarray(stored.scale * 2.0 ** (STORED_BITS - self.bits)),
             format=f"int{self.bits}",
         )

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import checked_axis, copied, latent
-from tetrit.estimators._values import stored
+from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import drawn_key
@@ -144,6 +144,8 @@ class GaussWS(Estimator):
     ) -> NDArray[Any]:
         """Return the weights with their noise, float64 of the shape of `w`. One draw per element."""
         x, key = latent(w), drawn_key(rng, self.seed)
+        if out is not None:
+            checked(out, x.shape)
         single = out is not None and out.dtype == np.float32  # rounded once on the store
         return stored(self._noisy(x, key, np.float32 if single else np.float64)[0], out)
 

@@ -159,15 +159,17 @@ class LOTION(Estimator):
         x, rows, scales = self._scaled(w)
         g = gradient(grad_out, x.shape)
         values, _ = neighbours(self.format)
-        h = np.empty((1, 1)) if curvature is None else to_rows(_curvature(curvature, x.shape), self.axis)
+        given = None if curvature is None else _curvature(curvature, x.shape)
+        h = np.empty((1, 1)) if given is None else to_rows(given, self.axis)
         return gradient_out(
             g,
             self.axis,
             out,
             lambda grad, into: run(
-                _kernels.smoothed_backward, rows, scales, values, h, curvature is None, self.weight, grad, into
+                _kernels.smoothed_backward, rows, scales, values, h, given is None, self.weight, grad, into
             ),
             w=x,
+            apart={} if given is None else {"curvature": given},
         )
 
     def _scaled(self, w: ArrayLike) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:

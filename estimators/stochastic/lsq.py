@@ -170,6 +170,7 @@ class LSQ(Estimator):
         if not np.isfinite(totals).all():
             checks.finite("w", x)
             raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
-        steps = 2.0 * (totals / max(rows.shape[1], 1)) / math.sqrt(self._ends()[1])
+        with np.errstate(over="ignore"):
+            steps = (totals / max(rows.shape[1], 1)) / math.sqrt(self._ends()[1]) * 2.0
         steps[steps == 0] = 1.0
-        return rows, steps
+        return rows, np.minimum(steps, np.finfo(np.float64).max)

@@ -171,7 +171,40 @@ def test_the_pruned_code_is_the_first_zero_of_the_format():
     assert q.codes[2:, 0].tolist() == [0, 0]
 
 
-def test_an_inner_estimator_with_blocks_is_refused():
-    e = SRSTE(inner=estimators.get("block"))
-    with pytest.raises(InvalidValueError, match=r"^`inner` must not share scales among blocks, got BlockQuantizer\("):
-        e(np.ones((8, 4)))
+@pytest.mark.parametrize(
+    ("inner", "text"),
+    [
+        ("block", "`inner` must not share scales among blocks, got BlockQuantizer("),
+        ("stochastic_rounding", "`inner` must not draw at random, got StochasticRounding("),
+        ("lsq", "`inner` must not learn step, got LSQ("),
+        ("denseshift", "`inner` must train on a latent of the shape of the weights, got DenseShift("),
+        ("qkr", "`inner` must train on a latent of the shape of the weights, got QKR("),
+    ],
+)
+def test_inner_estimators_of_other_families_that_do_not_fit(inner, text):
+    with pytest.raises(InvalidValueError, match="^" + re.escape(text)):
+        SRSTE(inner=estimators.get(inner))
+
+
+def test_a_scale_along_the_groups_is_refused_everywhere():
+    e = SRSTE(inner=STE(axis=0), along=0)
+    w = np.ones((8, 4))
+    for call in (e, e.forward, e.start, lambda w: e.backward(w, w)):
+        with pytest.raises(InvalidValueError, match=r"^`inner` must not have a scale that varies along axis 0$"):
+            call(w)
+
+
+def test_kept_weights_move_after_the_step():
+    w = np.array([6.0, 1.0, 2.0, 3.0], np.float32)
+    bent = estimators.get("tanh_clip").after_step(w[[0, 3]])
+    moved = SRSTE(inner=estimators.get("tanh_clip")).after_step(w)
+    np.testing.assert_array_equal(moved, [bent[0], 1.0, 2.0, bent[1]])
+    assert moved.dtype == np.float32
+    np.testing.assert_array_equal(SRSTE().after_step(w), w)
+
+
+def test_float16_gradients_are_rounded_once():
+    rng = np.random.default_rng(0)
+    w, g = rng.normal(size=4000), rng.normal(size=4000).astype(np.float16)
+    e = SRSTE(n=4, m=4, inner=ReSTE())
+    np.testing.assert_array_equal(e.backward(w, g), e.inner.backward(w, g))

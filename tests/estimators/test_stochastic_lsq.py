@@ -178,3 +178,10 @@ def test_bad_steps_and_sums():
     with pytest.raises(InvalidValueError, match="^" + re.escape(text) + "$"):
         LSQ()(np.array([1e308, 1e308]))
     assert LSQ(step=1.0)(np.array([1e308, -1e308])).values.tolist() == [7, -8]
+
+
+def test_weights_near_the_end_of_float64_have_a_step():
+    e = LSQ(format="int2")
+    begun, _ = e.start(np.array([1.7e308]))
+    assert begun.step == np.finfo(np.float64).max
+    assert e.forward(np.array([1.7e308])).tolist() == [begun.step]

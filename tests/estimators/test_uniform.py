@@ -124,3 +124,8 @@ def test_bad_parameters(name, params, error, text):
     pattern = r"^unknown format 'szt'; known: int10, .*$" if text is None else "^" + re.escape(text) + "$"
     with pytest.raises(error, match=pattern):
         estimators.get(name, **params)
+
+
+def test_the_smallest_limit_is_kept():
+    e = estimators.get("ste_clipped", limit=5e-324)
+    assert np.abs(e.forward(np.array([5.3, -1000.0]))).max() < 1e-320

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tetrit.estimators import SRSTE
+from tetrit.estimators import SRSTE, Estimator
 from tetrit.train.quantizers.rules._tensors import rounded
 from tetrit.train.quantizers.rules.base import Rule, rule_of
 
@@ -37,7 +37,6 @@ class _SRSTE(Rule):
 
     def forward(self, e: SRSTE, w: Tensor, learned: Sequence[Tensor], seed: int | None) -> Tensor:
         order = _kept(e, w)
-        # as in the golden estimator, an inner one that draws does so from its own seed
         inner = rule_of(e.inner).forward(e.inner, w.gather(e.along, order), (), None)
         return _spread(e, w, order, inner)
 
@@ -47,6 +46,12 @@ class _SRSTE(Rule):
         inner = rule_of(e.inner).backward(e.inner, packed, packed_grad, ())[0]
         pruned = rounded(grad.double() + e.decay * w.double(), grad.dtype)
         return [pruned.scatter(e.along, order, inner)]
+
+    def after_step(self, e: SRSTE, w: Tensor, learned: Sequence[Tensor]) -> Tensor:
+        if type(e.inner).after_step is Estimator.after_step:
+            return w
+        order = _kept(e, w)
+        return w.scatter(e.along, order, rule_of(e.inner).after_step(e.inner, w.gather(e.along, order), ()))
 
 
 def _spread(e: SRSTE, w: Tensor, order: Tensor, inner: Tensor) -> Tensor:
