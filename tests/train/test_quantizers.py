@@ -145,10 +145,10 @@ def test_bad_weights(name, params, bad, training):
 def test_bad_tensors():
     q = quantizer("szt")
     with pytest.raises(
-        TypeError, match=r"^`w` must be a float16, bfloat16, float32 or float64 tensor, got torch.int64$"
+        TypeError, match=r"^`w` must be a dense float16, bfloat16, float32 or float64 tensor, got torch.int64$"
     ):
         q(torch.arange(3))
-    with pytest.raises(TypeError, match=r"^`w` must be a float16, .* tensor, got ndarray$"):
+    with pytest.raises(TypeError, match=r"^`w` must be a dense float16, .* tensor, got ndarray$"):
         q(np.ones(3))
     with pytest.raises(TypeError, match=r"^`estimator` must be an Estimator, got str$"):
         Quantizer("szt")
@@ -318,6 +318,20 @@ def test_learned_steps_learn():
     assert q(w).isfinite().all()
 
 
+@pytest.mark.parametrize("power", [-1.0, 2000.0, 1e30])
+def test_a_learned_exponent_beyond_its_range_counts_as_the_end(power):
+    w = weights()
+    q = quantizer("nupes")
+    q.power.data.fill_(power)
+    held = 2.0**-6 if power < 0 else 2.0**10
+    assert q.estimator == replace(estimators.get("nupes"), power=held)
+    values = q(w)
+    assert torch.equal(values, quantizer("nupes", power=held)(w))
+    values.square().sum().backward()
+    assert q.power.grad.isfinite()
+    assert from_table(to_table(q.estimator)) == q.estimator
+
+
 def test_a_module_that_was_never_started_learns_nothing_yet():
     q = quantizer("lsq")
     assert not list(q.parameters())
@@ -434,3 +448,42 @@ def test_as_a_parametrization():
 
 def test_shown_with_its_fields():
     assert repr(quantizer("ste", format="int4")) == "Quantizer(STE(format='int4', axis=None, limit=None))"
+
+
+def test_state_stays_on_the_cpu_whatever_the_default_device():
+    with torch.device("meta"):
+        q = quantizer("stochastic_rounding")
+    assert q.progress == 0.0
+    w = torch.randn(4, 4)
+    with torch.device("meta"):
+        assert q(w).device.type == "cpu"
+
+
+def test_errors_begin_with_the_label():
+    q = quantizer("lsq")
+    w = torch.randn(8)
+    q.start(w)
+    q.label = "layer 'fc'"
+    with pytest.raises(InvalidValueError, match=r"^layer 'fc': `w` must be finite, got nan at index \(0,\)$"):
+        q(torch.full((8,), torch.nan))
+    with torch.no_grad():
+        q.step.fill_(torch.nan)
+    with pytest.raises(InvalidValueError, match=r"^layer 'fc': learned `step` of 'lsq' must be finite, got nan$"):
+        q(w)
+
+
+@pytest.mark.parametrize("state", [torch.zeros(3, dtype=torch.uint8), torch.tensor([], dtype=torch.uint8), None])
+def test_damaged_extra_state(state):
+    with pytest.raises(InvalidValueError, match=r"^the extra state is none that `get_extra_state` gave: "):
+        quantizer("szt").set_extra_state(state)
+
+
+def test_odd_tensors_and_progress():
+    with pytest.raises(TypeError, match=r"^`w` must be a dense .* tensor, got torch\.sparse_coo$"):
+        quantizer("szt")(torch.eye(3).to_sparse())
+    x = torch.randn(6, dtype=torch.complex64)
+    view = x.conj().imag  # lazily negated
+    assert view.is_neg()
+    assert torch.equal(quantizer("ste")(view), quantizer("ste")(view.clone()))
+    with pytest.raises(InvalidValueError, match=r"^`progress` must be finite, got nan$"):
+        quantizer("reste").set_progress(float("nan"))

@@ -78,7 +78,7 @@ def prepare(model: nn.Module, plan: Plan, *, example: Any = None, fold_batchnorm
     >>> x = torch.ones(5, 4)
     >>> model = prepare(model, plan, example=x)
     >>> model[0].input_quantizer
-    Quantizer(LSQ(format='int4', axis=None, step=0.7559289460184544))
+    Quantizer(LSQ(format='int4', axis=None, step=0.7559289460184544, batched=True))
     >>> loss = model(x).square().sum()
     >>> loss.backward()
     >>> model[0].weight.grad.shape, model[0].input_quantizer.step.grad.shape

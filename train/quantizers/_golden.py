@@ -54,10 +54,12 @@ def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
     for name, value in zip(learned_names(e), learned, strict=True):
         numbers = value.tolist()
         if not math.isfinite(sum(numbers) if isinstance(numbers, list) else numbers):
-            raise InvalidValueError(f"learned `{name}` of '{e.name}' must be finite, got {value}")
-        least = e.learnable[name]
-        held = max(numbers, least) if value.ndim == 0 else tuple(max(number, least) for number in numbers)
-        now.__dict__[name] = held
+            raise InvalidValueError(f"learned `{name}` of '{e.name}' must be finite, got {numbers}")
+        least, greatest = e.learnable[name], e.greatest.get(name, math.inf)
+        if value.ndim == 0:
+            now.__dict__[name] = min(max(numbers, least), greatest)
+        else:
+            now.__dict__[name] = tuple(min(max(number, least), greatest) for number in numbers)
     return now
 
 
@@ -67,7 +69,7 @@ _UNDIVIDED = 1 << 22
 
 def array(x: Tensor) -> NDArray[Any]:
     """Return the memory of a CPU tensor as an array; bfloat16, which numpy lacks, widens to float32."""
-    plain = x.detach()
+    plain = x.detach().resolve_neg()
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
@@ -79,7 +81,7 @@ def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, 
     """
     x = array(w)
     narrow = w.dtype == torch.bfloat16
-    values = torch.empty(e.value_shape(x.shape), dtype=torch.float32 if narrow else w.dtype)
+    values = torch.empty(e.value_shape(x.shape), dtype=torch.float32 if narrow else w.dtype, device="cpu")
     into, pullback = values.numpy(), None
     with undivided(_UNDIVIDED):
         if hard:
@@ -108,7 +110,7 @@ def backward(
     with undivided(_UNDIVIDED):
         if latent and not e.straight_through:
             narrow = grad.dtype == torch.bfloat16
-            result = torch.empty(w.shape, dtype=torch.float32 if narrow else grad.dtype)
+            result = torch.empty(w.shape, dtype=torch.float32 if narrow else grad.dtype, device="cpu")
             if pullback is None:
                 e.backward(array(w), array(grad), out=result.numpy())
             else:
@@ -117,4 +119,7 @@ def backward(
         if not learned:
             return [result]
         found = e.parameter_gradients(array(w), array(grad))
-    return [result, *(torch.as_tensor(found[n], dtype=t) for n, t in zip(learned_names(e), learned, strict=True))]
+    return [
+        result,
+        *(torch.from_numpy(np.asarray(found[n])).to(t) for n, t in zip(learned_names(e), learned, strict=True)),
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tetrit import estimators
+from tetrit import checks, estimators
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import Estimator, Quantized
 from tetrit.estimators.tables import from_table, to_table
@@ -37,6 +37,11 @@ class Quantizer(nn.Module):
     estimator : Estimator
         The golden estimator; see `quantizer` to make a module by name.
 
+    Attributes
+    ----------
+    label : str
+        What errors about values begin with, e.g. the name of the layer; empty for nothing.
+
     Raises
     ------
     TypeError
@@ -47,7 +52,8 @@ class Quantizer(nn.Module):
     Notes
     -----
     A stochastic estimator takes one seed per call from torch's CPU generator in training mode (so `torch.manual_seed`
-    makes runs repeatable), and its own field `seed` in evaluation mode.
+    makes runs repeatable), and its own field `seed` in evaluation mode. Compiled by inductor, that seed comes from
+    inductor's own random numbers, as all numbers of a compiled network do.
 
     Examples
     --------
@@ -67,8 +73,9 @@ class Quantizer(nn.Module):
         if not isinstance(estimator, Estimator):
             raise TypeError(f"`estimator` must be an Estimator, got {type(estimator).__name__}")
         # not a buffer: it must stay on the CPU when the module moves, so that no device is waited for
-        self._progress = torch.zeros((), dtype=torch.float64)
-        self._seed = torch.zeros((), dtype=torch.int64)
+        self._progress = torch.zeros((), dtype=torch.float64, device="cpu")
+        self._seed = torch.zeros((), dtype=torch.int64, device="cpu")
+        self.label = ""
         self._take(estimator)
 
     def _take(self, estimator: Estimator) -> None:
@@ -100,7 +107,7 @@ class Quantizer(nn.Module):
 
     def set_progress(self, progress: float) -> None:
         """Set `progress`; values beyond 0 and 1 count as these."""
-        self._progress.fill_(min(max(float(progress), 0.0), 1.0))
+        self._progress.fill_(min(max(checks.real("progress", progress), 0.0), 1.0))
 
     def start(self, w: Tensor) -> Tensor:
         """Fix the fields that depend on the float tensor `w`, learned ones included, and return the first latent."""
@@ -112,11 +119,19 @@ class Quantizer(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         """Return the quantised values of `w`, of its dtype."""
-        if not isinstance(w, Tensor) or w.dtype not in _FLOATS:
-            got = w.dtype if isinstance(w, Tensor) else type(w).__name__
-            raise TypeError(f"`w` must be a float16, bfloat16, float32 or float64 tensor, got {got}")
-        seed = torch.randint(1 << 62, ()) if self._golden.draws and self.training else self._seed
-        return quantize(w, self._learned(), self._progress, seed, not self.training, self._key)
+        if not isinstance(w, Tensor) or w.dtype not in _FLOATS or w.layout != torch.strided:
+            got: object = type(w).__name__
+            if isinstance(w, Tensor):
+                got = w.layout if w.dtype in _FLOATS else w.dtype
+            raise TypeError(f"`w` must be a dense float16, bfloat16, float32 or float64 tensor, got {got}")
+        drawing = self._golden.draws and self.training
+        seed = torch.randint(1 << 62, (), device="cpu") if drawing else self._seed
+        try:
+            return quantize(w, self._learned(), self._progress, seed, not self.training, self._key)
+        except InvalidValueError as error:
+            if self.label:
+                raise InvalidValueError(f"{self.label}: {error}") from None
+            raise
 
     def codes(self, w: Tensor) -> Quantized:
         """Return the codes and scale that hardware stores for the latent `w`."""
@@ -141,9 +156,13 @@ class Quantizer(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take what `get_extra_state` gave; a state of another estimator raises InvalidValueError."""
-        table = json.loads(state.cpu().numpy().tobytes())
-        self.exchange(from_table(table["estimator"]))
-        self.set_progress(table["progress"])
+        try:
+            table = json.loads(state.cpu().numpy().tobytes())
+            estimator, progress = from_table(table["estimator"]), table["progress"]
+        except (AttributeError, ValueError, TypeError, KeyError) as error:
+            raise InvalidValueError(f"the extra state is none that `get_extra_state` gave: {error}") from None
+        self.exchange(estimator)
+        self.set_progress(progress)
 
     def exchange(self, found: Estimator) -> None:
         """Go on with other fields of the same estimator, and with the learned values of now."""

@@ -64,13 +64,13 @@ class Drawing(Rule):
 
 
 def field_values(e: Any, name: str, learned: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Return a learnable field that has a value as a float64 vector: the learned one, held at its least, or the fixed.
+    """Return a learnable field that has a value as a float64 vector: the learned one, held in its range, or the fixed.
 
     One number gives a vector of one.
     """
     if not learned:
         return numbers(getattr(e, name), device)
-    return learned[learned_names(e).index(name)].double().clamp_min(e.learnable[name]).reshape(-1)
+    return learned[learned_names(e).index(name)].double().clamp(e.learnable[name], e.greatest.get(name)).reshape(-1)
 
 
 def field_gradients(e: Any, learned: Sequence[Tensor], found: Mapping[str, Tensor]) -> list[Tensor]:
