@@ -31,7 +31,7 @@ types: $(VENV)/ready-test ## mypy, strict, on the whole package
 	@$(TREE)
 	cd build/tree && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p tetrit
 
-bench: $(VENV)/ready-test ## speed beside the peers; figures in build/bench
+bench: $(VENV)/ready-test $(VENV)/peers ## speed beside the peers; figures in build/bench
 	@set -e; for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 docs: $(VENV)/ready-docs ## the manual, in build/site; a warning is an error
@@ -57,6 +57,10 @@ PIP := PYTHONWARNINGS=ignore PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT
 
 # $(error) prints one line and leaves with code 2
 preflight = $(eval found := $(shell sh tools/preflight.sh '$(PYTHON)' $(NEEDS)))$(if $(filter ok,$(firstword $(found))),,$(error $(found)))
+
+$(VENV)/peers: bench/peers.txt $(VENV)/ready-test
+	@$(PIP) install --no-deps --requirement bench/peers.txt
+	@touch $@
 
 # the pinned pip first: the one that comes with Python may be too old. It takes the pins of build environments from its own variable
 $(VENV)/ready-%: constraints.txt pyproject.toml setup.py

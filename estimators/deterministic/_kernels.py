@@ -4,11 +4,13 @@ Hyperbolic tangents are those of the C library: correct within one unit in the l
 """
 
 __all__ = [
+    "COLUMNS",
     "frozen_mask",
     "largest_of_groups",
     "odd_codes",
     "odd_values",
     "pack_kept",
+    "part_at",
     "power_values",
     "pruned_gradient",
     "reste_backward",
@@ -35,6 +37,9 @@ Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[Any]
 Flags: TypeAlias = NDArray[np.bool_]
+
+COLUMNS = 256
+"""Columns that are worked on together where groups run along another axis than the last."""
 
 
 @njit(cache=True, nogil=True)
@@ -214,15 +219,27 @@ def _rank(magnitudes: Floats, i: int, size: int, rank: Floats) -> None:
 
 
 @njit(cache=True, nogil=True)
+def part_at(item: int, inner: int) -> tuple[int, int, int]:
+    """Return where part `item` of arrays (outer, length, inner) lies: the outer index, the first column, the end.
+
+    A part is the whole length of up to `COLUMNS` columns.
+    """
+    parts = (inner + COLUMNS - 1) // COLUMNS
+    o, left = item // parts, item % parts * COLUMNS
+    return o, left, min(inner, left + COLUMNS)
+
+
+@njit(cache=True, nogil=True)
 def largest_of_groups(x: Floats, n: int, m: int, kept: Flags, first: int, last: int) -> None:
     """Write whether x is among the n largest |x| of its m along the middle axis; of equals, the earlier ones are.
 
-    Done for indices of the first axis from `first` to before `last`.
+    Done for the parts from `first` to before `last`.
     """
     magnitudes, rank = np.empty((m, LANES), x.dtype), np.empty(LANES, x.dtype)
     length, inner = x.shape[1], x.shape[2]
     whole = length // m
-    for o in range(first, last):
+    for item in range(first, last):
+        o, left, right = part_at(item, inner)
         if inner == 1:  # side by side: groups
             flat, flat_kept = x[o, :, 0], kept[o, :, 0]
             for start in range(0, whole, LANES):
@@ -236,8 +253,8 @@ def largest_of_groups(x: Floats, n: int, m: int, kept: Flags, first: int, last: 
                         flat_kept[(start + k) * m + i] = rank[k] < n
         for start in range(whole * m if inner == 1 else 0, length, m):  # side by side: columns
             members = min(m, length - start)
-            for column in range(0, inner, LANES):
-                size = min(LANES, inner - column)
+            for column in range(left, right, LANES):
+                size = min(LANES, right - column)
                 for i in range(members):
                     for k in range(size):
                         magnitudes[i, k] = abs(x[o, start + i, column + k])
@@ -251,10 +268,11 @@ def largest_of_groups(x: Floats, n: int, m: int, kept: Flags, first: int, last: 
 def pack_kept(kept: Flags, source: Floats, packed: Floats, first: int, last: int) -> None:
     """Write the elements of `source` that are kept along the middle axis, in their order, after one another."""
     # no branch on what nobody can predict: what is not kept is written, and then overwritten
-    end = packed.shape[1] - 1
-    places = np.zeros(kept.shape[2], np.int64)
-    for o in range(first, last):
-        if kept.shape[2] == 1:
+    end, inner = packed.shape[1] - 1, kept.shape[2]
+    places = np.zeros(COLUMNS, np.int64)
+    for item in range(first, last):
+        o, left, right = part_at(item, inner)
+        if inner == 1:
             place = 0
             for i in range(kept.shape[1]):
                 at = place if place < end else end
@@ -264,21 +282,23 @@ def pack_kept(kept: Flags, source: Floats, packed: Floats, first: int, last: int
             continue
         places[:] = 0
         for i in range(kept.shape[1]):
-            for column in range(kept.shape[2]):
-                place = places[column]
+            for k in range(right - left):
+                place = places[k]
                 at = place if place < end else end
-                keep = kept[o, i, column]
-                packed[o, at, column] = source[o, i, column] if keep or place < end else packed[o, at, column]
-                places[column] = place + keep
+                keep = kept[o, i, left + k]
+                element = source[o, i, left + k]
+                packed[o, at, left + k] = element if keep or place < end else packed[o, at, left + k]
+                places[k] = place + keep
 
 
 @njit(cache=True, nogil=True)
 def spread_kept(kept: Flags, packed: Floats, out: Floats, first: int, last: int) -> None:
     """Undo `pack_kept`: write the packed elements to where they came from in `out`, and nothing elsewhere."""
-    end = packed.shape[1] - 1
-    places = np.zeros(kept.shape[2], np.int64)
-    for o in range(first, last):
-        if kept.shape[2] == 1:
+    end, inner = packed.shape[1] - 1, kept.shape[2]
+    places = np.zeros(COLUMNS, np.int64)
+    for item in range(first, last):
+        o, left, right = part_at(item, inner)
+        if inner == 1:
             place = 0
             for i in range(kept.shape[1]):
                 keep = kept[o, i, 0]
@@ -288,12 +308,12 @@ def spread_kept(kept: Flags, packed: Floats, out: Floats, first: int, last: int)
             continue
         places[:] = 0
         for i in range(kept.shape[1]):
-            for column in range(kept.shape[2]):
-                place = places[column]
-                keep = kept[o, i, column]
-                value = packed[o, place if place < end else end, column]
-                out[o, i, column] = value if keep else out[o, i, column]
-                places[column] = place + keep
+            for k in range(right - left):
+                place = places[k]
+                keep = kept[o, i, left + k]
+                value = packed[o, place if place < end else end, left + k]
+                out[o, i, left + k] = value if keep else out[o, i, left + k]
+                places[k] = place + keep
 
 
 @njit(cache=True, nogil=True)

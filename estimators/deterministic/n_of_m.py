@@ -45,8 +45,10 @@ def _deep(array: NDArray[Any], along: int) -> NDArray[Any]:
 
 
 def _share(kernel: Callable[..., None], x: NDArray[Any], *args: Any) -> None:
-    """Call ``kernel(x, *args, first, last)`` for all indices of the first axis."""
-    run_items(lambda first, last: kernel(x, *args, first, last), len(x), x[:1].size)
+    """Call ``kernel(x, *args, first, last)`` for all parts of an array (outer, length, inner)."""
+    outer, length, inner = x.shape
+    parts = -(-inner // _kernels.COLUMNS)
+    run_items(lambda first, last: kernel(x, *args, first, last), outer * parts, length * min(inner, _kernels.COLUMNS))
 
 
 def largest(x: NDArray[Any], *, n: int, m: int, along: int) -> NDArray[np.bool_]:
