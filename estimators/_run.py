@@ -46,8 +46,8 @@ def sums_of_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 def largest_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the largest magnitude of every row (0 for an empty one), infinity where a value is not finite."""
-    bits = rows.view(np.int32 if rows.dtype == np.float32 else np.int64)
-    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])), bits.dtype)
-    run(_kernels.largest_bits, bits, bits.dtype.type(np.iinfo(bits.dtype).max), parts)
+    kind: type[np.signedinteger[Any]] = np.int32 if rows.dtype == np.float32 else np.int64
+    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])), kind)
+    run(_kernels.largest_bits, rows.view(kind), kind(np.iinfo(kind).max), parts)
     largest = parts.max(axis=1, initial=0).view(rows.dtype).astype(np.float64)
     return np.where(np.isfinite(largest), largest, np.inf)

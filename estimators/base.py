@@ -85,12 +85,15 @@ class Estimator(ABC):
     learnable : dict of str to float
         Fields (a number, or a tuple with one per channel or table entry) that training learns with the weights, and the
         least value that each may take. `start` gives them their first values, `parameter_gradients` their gradients.
+    greatest : dict of str to float
+        The greatest value of those learnable fields that have one; a learned value beyond counts as it.
     draws : bool
         Whether calls and `forward` take the keyword `rng`, a `numpy.random.Generator`, for what they draw.
     """
 
     name: ClassVar[str]
     learnable: ClassVar[dict[str, float]] = {}
+    greatest: ClassVar[dict[str, float]] = {}
     draws: ClassVar[bool] = False
 
     @abstractmethod

@@ -19,7 +19,7 @@ from tetrit.estimators.grids import _kernels
 _STEPS = 4
 """How far the product of border and scale may be from the threshold before it is searched for in earnest."""
 _SLAB = 1 << 18
-"""Thresholds that are held at a time: those of a few thousand rows, so that many short rows need no table larger than they."""
+"""How many thresholds are held at a time: a tensor of many short rows has more of them than weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +139,8 @@ def grid_values(
         for part in _slabs(grid, len(rows)):
             with np.errstate(over="ignore", under="ignore"):
                 levels = (scales[part, None] * grid.values).astype(into.dtype, copy=False)
-            run(
-                _kernels.place_values,
-                rows[part],
-                thresholds(grid.borders, scales[part], rows.dtype),
-                levels,
-                into[part],
-            )
+            limits = thresholds(grid.borders, scales[part], rows.dtype)
+            run(_kernels.place_values, rows[part], limits, levels, into[part])
 
     return values_pass(kernel, rows, shape, axis, out)
 

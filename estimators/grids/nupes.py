@@ -75,8 +75,8 @@ class NUPES(Estimator):
         The channel axis that keeps its own M; None for one per tensor. The exponent is one per tensor always, so that
         one table decodes it. Where M would be 0 (all zeros, an empty tensor), it is 1.
     power : float, default 0.5
-        From 2^-6 to 2^10; the exponent a. `start` chooses among 0.25, 0.3, ..., 1.5 the one of least squared error, the
-        smaller one of equals.
+        From 2^-6 to 2^10; the exponent a. One that training takes beyond counts as the nearer end. `start` chooses
+        among 0.25, 0.3, ..., 1.5 the one of least squared error, the smaller one of equals.
 
     Raises
     ------
@@ -109,6 +109,7 @@ class NUPES(Estimator):
 
     name: ClassVar[str] = "nupes"
     learnable: ClassVar[dict[str, float]] = {"power": _LEAST}
+    greatest: ClassVar[dict[str, float]] = {"power": _MOST}
 
     bits: int = 4
     axis: int | None = None

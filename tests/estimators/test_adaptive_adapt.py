@@ -20,7 +20,7 @@ from tetrit.estimators.adaptive import (
     reference,
     switch,
 )
-from tetrit.estimators.adaptive.adapt import integer_bits
+from tetrit.estimators.adaptive.adapt import MAX_FRACTION, integer_bits
 from tetrit.estimators.stochastic import reference as stochastic
 
 
@@ -205,23 +205,13 @@ def test_push_down_of_nothing_and_of_what_is_already_low():
 
 
 @pytest.mark.parametrize("strategy", ["min", "mean", "max"])
-def test_push_up_is_its_formula(strategy):
+def test_push_up_reference(strategy):
     rule = SwitchRule(strategy=strategy)
     for word in range(2, 17):
-        for fraction in (-4, 0, 3, word - 1, word + 5):
+        for fraction in (-40, -4, 0, 3, word - 2, word - 1, word, word + 5, word + 300, 1020, 1022):
             for diversity in (0.5, 1.0, math.e, 2.75, 3.5, 4.5, 7.0, 30.0, 1e9, math.inf):
-                s = 1
-                if math.isfinite(diversity) and math.log(diversity) > 1:
-                    square = (math.log(diversity) - 1) ** 2
-                    s1 = max(math.ceil(1 / square), 1)
-                    s2 = max(min(math.ceil(16 * square), 16) - fraction, 0)
-                    s = {"min": min(s1, s2), "mean": math.ceil((s1 + s2) / 2), "max": max(s1, s2)}[strategy]
-                got_word, got_fraction = push_up(word, fraction, diversity, rule=rule)
-                room = max(4, word - fraction)
-                assert got_fraction == min(fraction + s, 16 - room)
-                assert got_word == max(min(max(word, got_fraction) + 1, 16), got_fraction + room)
-                assert got_word <= 16
-                assert got_word - got_fraction >= word - fraction  # no weight that fitted saturates now
+                got = push_up(word, fraction, diversity, rule=rule)
+                assert got == reference.push_up(word, fraction, diversity, strategy=strategy, high=16, buffer=4)
 
 
 def test_push_up_by_hand():
@@ -232,6 +222,29 @@ def test_push_up_by_hand():
     assert push_up(6, 4, math.exp(1.5), rule=SwitchRule(strategy="max")) == (12, 8)
     assert push_up(6, 4, math.exp(1.5), rule=SwitchRule(strategy="mean")) == (10, 6)
     assert push_up(16, 12, 1.0) == (16, 12)  # nowhere to go
+    assert push_up(16, 15, 1.0) == (16, 15)  # the buffer gives way, not the fraction
+    # 2^-11 of the weights of (10, 9): the same word, 11 places further down
+    assert (push_up(10, 9, 1.5), push_up(10, 20, 1.5)) == ((14, 10), (14, 21))
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(2, 16),
+    st.integers(-40, MAX_FRACTION),
+    st.floats(0.5, 1e3) | st.just(math.inf),
+    st.sampled_from(["min", "mean", "max"]),
+    st.integers(0, 15),
+    st.data(),
+)
+def test_push_up_gives_up_no_bit(word, fraction, diversity, strategy, buffer, data):
+    rule = SwitchRule(strategy=strategy, buffer_bits=buffer, max_word=data.draw(st.integers(max(word, buffer + 1), 16)))
+    got_word, got_fraction = push_up(word, fraction, diversity, rule=rule)
+    assert fraction <= got_fraction <= MAX_FRACTION
+    assert got_word - got_fraction >= word - fraction  # no weight that fitted saturates now
+    assert word <= got_word <= rule.max_word
+    down = data.draw(st.integers(0, 900))
+    if fraction >= word - 1 and fraction + down <= 1000:
+        assert push_up(word, fraction + down, diversity, rule=rule) == (got_word, got_fraction + down)
 
 
 def test_lookback_stays_in_its_range_and_falls_with_disagreement():
@@ -258,6 +271,48 @@ def test_switch_is_down_then_up_and_keeps_the_rest():
     assert (same.word_length, same.fraction_length) == push_up(*push_down(w), 1.0)
     with pytest.raises(TypeError, match=r"^`estimator` must be an AdaPT, got 3$"):
         switch(3, w, gradients)
+
+
+def test_a_switch_of_small_weights_keeps_their_precision():
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=20000) * 1e-4
+    word, fraction = push_down(w)
+    assert fraction > word  # the word begins behind the binary point
+    new = switch(AdaPT(word_length=16), w, rng.normal(size=(20, 20000)))
+    assert new.fraction_length >= fraction
+    dead = np.count_nonzero(new(w).values == 0)
+    assert dead <= np.count_nonzero(AdaPT(word_length=word, fraction_length=fraction)(w).values == 0) < 0.05 * w.size
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["min", "mean", "max"]),
+    st.sampled_from([1e-6, 1e-4, 1e-3, 0.05]),
+    st.integers(1, 900),
+    st.sampled_from([0.0, 0.6, 3.0]),
+)
+def test_a_power_of_two_moves_the_point_only(seed, strategy, threshold, k, common):
+    rng = np.random.default_rng(seed)
+    w = np.clip(rng.normal(size=400) * 0.25, -0.99, 0.99)
+    gradients = rng.normal(size=(15, 400)) + common
+    rule = SwitchRule(strategy=strategy, threshold=threshold)
+    e = switch(AdaPT(), w, gradients, rule=rule)
+    small = switch(AdaPT(), w * 2.0**-k, gradients * 2.0**-k, rule=rule)
+    assert (small.word_length, small.fraction_length) == (e.word_length, e.fraction_length + k)
+    np.testing.assert_array_equal(small.forward(w * 2.0**-k), e.forward(w) * 2.0**-k)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1e-4, 1e-2, 0.3]), st.integers(-30, 30), st.integers(0, 12))
+def test_no_weight_is_off_by_more_after_push_up(seed, threshold, k, buffer):
+    rng = np.random.default_rng(seed)
+    w = rng.normal(size=300) * 2.0**k
+    rule = SwitchRule(threshold=threshold, buffer_bits=buffer)
+    word, fraction = push_down(w, rule=rule)
+    before = AdaPT(word_length=word, fraction_length=fraction).forward(w)
+    after = switch(AdaPT(), w, rng.normal(size=(9, 300)), rule=rule).forward(w)
+    assert (np.abs(after - w) <= np.abs(before - w)).all()
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,9 @@ def test_any_shape(shape):
 
 def test_scalars_have_codes_but_no_outputs():
     e = Tequila()
-    assert e(np.float64(-2.0)).codes.tolist() == 3
+    codes = e(np.float64(-2.0)).codes
+    assert isinstance(codes, np.ndarray)
+    assert (codes.shape, codes.dtype, codes.tolist()) == ((), np.uint8, 3)
     assert e.backward(np.float64(1.0), np.float64(3.0)).tolist() == 3.0
     with pytest.raises(InvalidValueError, match=r"^`w` must have an axis of outputs, got 0-d$"):
         e.bias(np.float64(1.0))
@@ -163,6 +165,27 @@ def test_out_with_a_bias_gradient(outputs, dtype):
     for place in (0, 1):
         inputs = [w.copy(), g.copy()]
         assert_bits(e.backward(*inputs, out=inputs[place], grad_bias=h), wanted)
+
+
+def test_out_may_overlap_the_bias_gradient():
+    rng = np.random.default_rng(5)
+    for shape in ((8,), (4, 3)):
+        w, g, h = rng.normal(size=shape), rng.normal(size=shape), rng.normal(size=shape[:1])
+        e = Tequila(strength=0.5)
+        wanted = e.backward(w, g, grad_bias=h)
+        for shift in (0, 1, 3):
+            memory = np.zeros(w.size + 8)
+            given = memory[shift : shift + h.size]
+            given[...] = h
+            got = e.backward(w, g, grad_bias=given, out=memory[: w.size].reshape(shape))
+            assert_bits(got, wanted)
+
+
+def test_only_a_bias_gradient_needs_the_values():
+    w = np.array([1.0, np.nan])
+    assert Tequila().backward(w, np.ones(2)).tolist() == [1.0, 1.0]
+    with pytest.raises(InvalidValueError, match=r"^`w` must be finite, got nan at index \(1,\)$"):
+        Tequila().backward(w, np.ones(2), grad_bias=np.ones(2))
 
 
 @pytest.mark.parametrize(

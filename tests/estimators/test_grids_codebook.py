@@ -124,7 +124,7 @@ def test_proximal_updates_end_on_the_table(pull):
 
 def test_strength_follows_the_progress():
     e = LearnedTable(table=(-1.0, 1.0), strength=0.5)
-    assert [e.at(p).strength for p in (0.0, 0.25, 1.0)] == [0.0, 0.125, 0.5]
+    assert [e.at(p).strength for p in (-3, 0.0, 0.25, 1.0, 7)] == [0.0, 0.0, 0.125, 0.5, 0.5]
     w = np.array([0.5, -0.25])
     assert e.at(0.0).after_step(w).tolist() == [0.5, -0.25]
     assert not np.shares_memory(e.at(0.0).after_step(w), w)

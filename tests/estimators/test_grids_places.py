@@ -1,12 +1,15 @@
 """Grids of few values: borders against the formats and against exact arithmetic; thresholds against the quotient."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tetrit import formats
-from tetrit.estimators.grids import reference
+from tetrit.estimators.grids import NUPES, POST, reference
+from tetrit.estimators.grids import _places as places
 from tetrit.estimators.grids._places import nearest_grid, thresholds
 from tetrit.estimators.grids._quantile import magnitude_quantiles, rank
 
@@ -97,3 +100,27 @@ def test_many_rows_are_shared_out():
 )
 def test_ranks(quantile, n, wanted):
     assert rank(quantile, n) == wanted
+
+
+@pytest.mark.parametrize("e", [POST(axis=0), NUPES(bits=8, axis=0)], ids=lambda e: e.name)
+def test_slabs_of_rows_give_the_bits_of_the_whole(e, monkeypatch):
+    w = np.random.default_rng(1).standard_t(2, size=(101, 5)).astype(np.float32)
+    values, codes = e.forward(w), e(w).codes
+    for slab in (1, 300, 5000):
+        monkeypatch.setattr(places, "_SLAB", slab)
+        np.testing.assert_array_equal(e.forward(w), values)
+        np.testing.assert_array_equal(e.forward(w, out=np.empty_like(w)), values.astype(np.float32))
+        np.testing.assert_array_equal(e(w).codes, codes)
+    np.testing.assert_array_equal(np.concatenate([e.forward(row[None]) for row in w]), values)
+
+
+def test_many_short_rows_need_little_memory_beside_their_values():
+    w = np.random.default_rng(2).normal(size=(30_000, 1)).astype(np.float32)
+    e = POST(axis=0)
+    e.forward(w[:10])
+    for call in (e.forward, lambda w: e.forward(w, out=np.empty_like(w)), lambda w: e(w).codes):
+        tracemalloc.start()
+        call(w)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20e6  # a table of 256 entries a row would have 30 or 60 MB

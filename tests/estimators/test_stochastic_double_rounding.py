@@ -175,6 +175,12 @@ def test_steps_per_channel():
         replace(e, step=(1.0, 2.0, 3.0))(w)
 
 
+def test_codes_of_a_number_are_an_array():
+    for codes in (DoubleRounding(bits=4, step=0.01)(np.float64(0.4)).codes, narrow(np.uint8(40), 4)):
+        assert isinstance(codes, np.ndarray)
+        assert (codes.shape, codes.dtype, codes.tolist()) == ((), np.uint8, 2)
+
+
 def test_bad_codes():
     with pytest.raises(
         InvalidValueError, match=r"^codes of format 'int8' must be from 0 to 255, got 256 at index \(1,\)$"

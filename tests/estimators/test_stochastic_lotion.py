@@ -225,3 +225,21 @@ def test_bad_curvature():
         text = "`curvature` must be finite, got nan at index (1, 0)"
         with pytest.raises(InvalidValueError, match="^" + re.escape(text) + "$"):
             call(h)
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_out_may_be_the_curvature_but_not_lie_across_it(axis):
+    rng = np.random.default_rng(3)
+    w, g, h = rng.normal(size=(3, 40, 50))
+    e = LOTION(axis=axis)
+    wanted = e.backward(w, g, curvature=h)
+    same = h.copy()
+    assert e.backward(w, g, curvature=same, out=same) is same
+    np.testing.assert_array_equal(same, wanted)
+    memory = np.zeros(w.size + 50)
+    across = memory[50:].reshape(w.shape)
+    across[...] = h
+    text = "`out` must not overlap `curvature` in memory, unless it is the same array"
+    with pytest.raises(InvalidValueError, match="^" + re.escape(text) + "$"):
+        e.backward(w, g, curvature=across, out=memory[:-50].reshape(w.shape))
+    np.testing.assert_array_equal(across, h)

@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
