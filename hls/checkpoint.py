@@ -20,87 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tetrit import formats
 from tetrit.errors import InvalidValueError, TetritError, ToolError
+from tetrit.hls.stored import StoredLayer, StoredWeight
 from tetrit.sim import QuantizedLinear
 
 SCHEMA = 1
 """Version of the layout; readers refuse a newer one."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StoredWeight:
-    """A quantised weight.
-
-    Attributes
-    ----------
-    codes : ndarray of uint8 or uint16
-        Of `format`, in the axes of PyTorch: (outputs, inputs, ...) but for transposed convolutions.
-    scale : ndarray of float64
-        Positive, broadcasting against `codes`.
-    format : str
-        A scalar format of `tetrit.formats`.
-    """
-
-    codes: NDArray[Any]
-    scale: NDArray[np.float64]
-    format: str
-
-    def __post_init__(self) -> None:
-        bits = formats.get(self.format).bits
-        if self.codes.dtype not in (np.uint8, np.uint16) or (self.codes >= 2**bits).any():
-            raise InvalidValueError(f"`codes` must be uint8 or uint16 codes of {self.format}")
-        if not (np.isfinite(self.scale) & (self.scale > 0)).all():
-            raise InvalidValueError("`scale` must be positive and finite")
-        shape, fits = self.codes.shape, self.scale.ndim in (0, self.codes.ndim)
-        if not fits or any(n not in (1, m) for n, m in zip(self.scale.shape, shape, strict=False)):
-            raise InvalidValueError(f"`scale` of shape {self.scale.shape} does not fit codes of shape {shape}")
-
-    @property
-    def values(self) -> NDArray[Any]:
-        """Real values, ``decode(codes) * scale``."""
-        return np.asarray(formats.get(self.format).decode(self.codes) * self.scale)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StoredLayer:
-    """A layer.
-
-    Attributes
-    ----------
-    name : str
-        In the network, as PyTorch names it.
-    kind : str
-        ``linear``, ``conv1d`` .. ``conv3d``, ``conv_transpose1d`` .. ``3d``, ``embedding`` or ``attention``.
-    weights : dict of str to StoredWeight or ndarray
-        By parameter; an array of float where a weight was left alone.
-    bias : ndarray of float64 or None
-        In real units.
-    in_format, in_scale : str and float, or None
-        Format of the quantised input and real value of its unit; None where the input is float.
-    first : bool
-        Whether the layer takes the input of the network.
-    follows : str or None
-        Name of the layer whose output it takes, after at most a ReLU; None where that is not so plain.
-    relu : bool or None
-        Whether a ReLU follows it; None where that is not known.
-    out_scale : float or None
-        For the layer that gives the result of the network: the real value of a unit of an int16 output, calibrated.
-    options : dict
-        Strides, paddings and the like, of the kind.
-    """
-
-    name: str
-    kind: str
-    weights: dict[str, StoredWeight | NDArray[Any]]
-    bias: NDArray[np.float64] | None = None
-    in_format: str | None = None
-    in_scale: float | None = None
-    first: bool = False
-    follows: str | None = None
-    relu: bool | None = None
-    out_scale: float | None = None
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 _PLAIN = ("name", "kind", "in_format", "in_scale", "first", "follows", "relu", "out_scale", "options")
@@ -178,7 +103,9 @@ class Checkpoint:
         by_source = {layer.follows: layer for layer in self.layers if layer.follows is not None}
         firsts = [layer for layer in self.layers if layer.first]
         if len(firsts) != 1:
-            raise InvalidValueError(f"the network must have one layer that takes its input, got {len(firsts)}")
+            raise InvalidValueError(
+                f"the network must have one layer that takes its input, as it is, before all others, got {len(firsts)}"
+            )
         chain = firsts
         while chain[-1].name in by_source and len(chain) < len(self.layers):
             chain.append(by_source[chain[-1].name])
@@ -212,10 +139,11 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> No
     Raises
     ------
     InvalidValueError
-        If the file cannot be written.
+        If the file cannot be written, or what is there is no regular file.
     ToolError
         If safetensors is not installed.
     """
+    target = _file(path)
     tensors: dict[str, NDArray[Any]] = {}
     known: dict[int, str] = {}
 
@@ -255,11 +183,11 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> No
         "tensors": described,
     }
     header = json.dumps({"sha256": _digest(content), "content": content}, sort_keys=True)
-    _replace(Path(path), _safetensors("numpy").save(tensors, {"tetrit": header}))
+    _replace(target, _safetensors("numpy").save(tensors, {"tetrit": header}))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint and check it: every digest, every reference, every code.
+    """Read a checkpoint and check it: every digest, every reference, every code, every field.
 
     Parameters
     ----------
@@ -291,7 +219,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     >>> found.layers[0].weights["weight"].values
     array([[ 0.5, -0.5,  0. ]])
     """
-    path = Path(path)
+    path = _file(path)
     header, tensors = _load(path)
     content = _content(path, header)
     try:
@@ -304,6 +232,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             stated = entry["dtype"], entry["shape"], entry["sha256"]
             if (array.dtype.name, list(array.shape), _tensor_digest(array)) != stated:
                 raise InvalidValueError(f"tensor '{name}' is not the one that was written: its SHA-256 differs")
+        if not isinstance(content["layers"], list):
+            raise TypeError(f"`layers` must be a list, got {type(content['layers']).__name__}")
+        if not isinstance(content["tetrit"], str):
+            raise TypeError(f"`tetrit` must be a string, got {content['tetrit']!r}")
         return Checkpoint(
             layers=tuple(_layer(entry, tensors) for entry in content["layers"]),
             other={name: tensors[key] for name, key in content["other"].items()},
@@ -311,7 +243,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         )
     except TetritError as error:
         raise InvalidValueError(f"checkpoint '{path}': {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise InvalidValueError(f"checkpoint '{path}': its description is not valid: {error!r}") from None
 
 
@@ -332,6 +264,8 @@ def _load(path: Path) -> tuple[str | None, dict[str, NDArray[Any]]]:
     """Return the description's text and the tensors."""
     library = _safetensors("")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for a writer
+            raise InvalidValueError(f"cannot read checkpoint '{path}': it is no regular file")
         with path.open("rb"):
             pass  # safetensors has less clear errors
         with library.safe_open(path, framework="numpy") as file:
@@ -341,6 +275,8 @@ def _load(path: Path) -> tuple[str | None, dict[str, NDArray[Any]]]:
         raise InvalidValueError(f"cannot read checkpoint '{path}': {error.strerror or error}") from None
     except library.SafetensorError as error:
         raise InvalidValueError(f"checkpoint '{path}' is truncated or no safetensors file: {error}") from None
+    except (TypeError, AttributeError) as error:  # a dtype that numpy lacks
+        raise InvalidValueError(f"checkpoint '{path}' has a tensor that numpy cannot hold: {error}") from None
 
 
 def _content(path: Path, header: str | None) -> dict[str, Any]:
@@ -351,13 +287,16 @@ def _content(path: Path, header: str | None) -> dict[str, Any]:
         table = json.loads(header)
         content: dict[str, Any] = table["content"]
         schema, digest = content["schema"], table["sha256"]
-    except (ValueError, KeyError, TypeError):
+        found = _digest(content)
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InvalidValueError(f"checkpoint '{path}': its description is not valid JSON of tetrit") from None
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if type(schema) is not int or schema < 1:
+        raise InvalidValueError(f"checkpoint '{path}': its schema must be a positive integer, got {schema!r}")
+    if schema > SCHEMA:
         raise InvalidValueError(
             f"checkpoint '{path}' has schema {schema}, this version reads schema {SCHEMA}: update tetrit"
         )
-    if _digest(content) != digest:
+    if found != digest:
         raise InvalidValueError(f"checkpoint '{path}': its description is not the one that was written")
     return content
 
@@ -377,9 +316,18 @@ def _safetensors(part: str) -> Any:
         raise ToolError("checkpoints need safetensors: pip install 'tetrit[train]'") from None
 
 
+def _file(path: str | os.PathLike[str]) -> Path:
+    """Return a path that names something in a folder."""
+    if not Path(path).name or "\0" in str(path):
+        raise InvalidValueError(f"`path` must name a file, got {os.fspath(path)!r}")
+    return Path(path)
+
+
 def _replace(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():
+            raise InvalidValueError(f"cannot write checkpoint '{path}': it is no regular file")
         try:
             with temporary.open("wb") as file:
                 file.write(data)

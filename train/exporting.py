@@ -2,6 +2,7 @@
 
 __all__ = ["export"]
 
+import math
 from os import PathLike
 from typing import Any
 
@@ -38,7 +39,8 @@ def export(model: nn.Module, path: str | PathLike[str], *, example: Any = None) 
     """Write a prepared network to one file: codes, scales, formats and shapes, for readers that need no torch.
 
     Weights are the codes of the estimators as they are now (`Quantizer.codes`). What follows what is found by
-    `torch.fx`, or within an ``nn.Sequential`` where that fails.
+    `torch.fx`, or, where that fails, of a network that is an ``nn.Sequential``. A module with forward hooks follows
+    nothing and is followed by nothing.
 
     Parameters
     ----------
@@ -58,8 +60,9 @@ def export(model: nn.Module, path: str | PathLike[str], *, example: Any = None) 
     Raises
     ------
     InvalidValueError
-        If `model` has not been prepared, a weight is not finite, an activation estimator has no fixed scale, or the
-        file cannot be written.
+        If `model` has not been prepared; a weight, a bias or a result of the `example` is not finite; an activation
+        estimator has no fixed scale; a parameter or buffer is of a dtype that numpy lacks; or the file cannot be
+        written.
 
     Examples
     --------
@@ -81,6 +84,8 @@ def export(model: nn.Module, path: str | PathLike[str], *, example: Any = None) 
     model = _unwrapped(model)
     if not any(isinstance(module, LowBitLayer) for module in model.modules()):
         raise InvalidValueError("`model` must have been prepared, got no quantised layer")
+    if isinstance(model, LowBitLayer):
+        model = nn.Sequential(model)  # a chain of one, whose layer has a name
     found = links(model)
     kinds = {module: kind for module in model.modules() if (kind := _kind(module)) is not None}
     names: dict[nn.Module | None, str] = {m: name for name, m in model.named_modules() if m in kinds}
@@ -90,7 +95,7 @@ def export(model: nn.Module, path: str | PathLike[str], *, example: Any = None) 
     for module, low_bit in kinds.items():
         layers.append(_layer(names[module], module, low_bit, found, names, out_scale, stored))
     other = {
-        name: _array(value)
+        name: _array(name, value)
         for name, value in model.state_dict().items()
         if isinstance(value, Tensor) and not _is_stored(model, name)
     }
@@ -113,7 +118,7 @@ class _Arrays:
     def weight(self, name: str, latent: Tensor, quantizer: Quantizer | None) -> StoredWeight | NDArray[Any]:
         if id(latent) not in self._made:
             if quantizer is None:
-                self._made[id(latent)] = _array(latent)
+                self._made[id(latent)] = _array(name, latent)
             else:
                 try:
                     q = quantizer.codes(latent)
@@ -139,7 +144,7 @@ def _layer(
         if latent is not None:
             weights[key] = stored.weight(name, latent, None if quantised is None else quantised.quantizer_of(key))
     bias = getattr(module, "in_proj_bias" if low_bit.kind == "attention" else "bias", None)
-    offset = None if bias is None else _array(bias).astype(np.float64)
+    offset = None if bias is None else _array(f"{name}.bias", bias).astype(np.float64)
     if quantised is not None:
         offset = _with_dead(quantised, offset)
     in_format, in_scale = (None, None) if quantised is None else _input(name, quantised.input_quantizer)
@@ -153,7 +158,7 @@ def _layer(
         bias=offset,
         in_format=in_format,
         in_scale=in_scale,
-        first=link is not None and link.source is None,
+        first=link is not None and link.source is None and not link.relu,
         follows=None if link is None else names.get(link.source),
         relu=uses[0].relu if len(uses) == 1 else None,
         out_scale=out_scale if gives else None,
@@ -166,7 +171,7 @@ def _with_dead(layer: LowBitLayer, bias: NDArray[np.float64] | None) -> NDArray[
     parts = []
     for name, latent, quantizer in layer.latents():
         if name in layer.dead_strengths:
-            parts.append(quantizer.estimator.bias(_array(latent)))  # type: ignore[attr-defined]
+            parts.append(quantizer.estimator.bias(_array(name, latent)))  # type: ignore[attr-defined]
     if not parts:
         return bias
     total: NDArray[np.float64] = np.concatenate(parts)
@@ -197,6 +202,8 @@ def _out_scale(model: nn.Module, example: Any) -> float:
     if not isinstance(result, Tensor):
         raise InvalidValueError(f"`model` must give one tensor, to be calibrated, got {type(result).__name__}")
     largest = float(result.abs().max()) if result.numel() else 0.0
+    if not math.isfinite(largest * _LOGIT_HEADROOM):
+        raise InvalidValueError(f"`model` must give finite results for the `example`, got a magnitude of {largest}")
     return max(largest, 1e-6) * _LOGIT_HEADROOM / formats.get("int16").max_value
 
 
@@ -208,14 +215,25 @@ def _options(module: nn.Module, kind: str) -> dict[str, Any]:
 
 def _is_stored(model: nn.Module, name: str) -> bool:
     """Return whether an entry of the state dict belongs to a layer or a quantiser, which are stored as such."""
-    owner = model.get_submodule(name.rpartition(".")[0])
+    try:
+        owner = model.get_submodule(name.rpartition(".")[0])
+    except AttributeError:  # an entry that a hook has added
+        return False
     return isinstance(owner, LowBitLayer | Quantizer) or type(owner) in _KINDS
 
 
-def _array(value: Tensor) -> NDArray[Any]:
+def _array(name: str, value: Tensor) -> NDArray[Any]:
     """Return the values of a tensor; bfloat16, which numpy lacks, as float32."""
-    plain = value.detach().cpu()
-    return np.array((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy())
+    try:
+        plain = value.detach().cpu()
+        array = np.array((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy())
+    except (TypeError, RuntimeError):
+        array = None
+    if array is None or array.dtype.kind not in "biuf":
+        raise InvalidValueError(
+            f"'{name}' cannot be stored: it must be a dense tensor of a real dtype that numpy has, got {value.dtype}"
+        )
+    return array
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

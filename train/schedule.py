@@ -23,8 +23,8 @@ class Schedule:
     """Moves all quantisers of a network along with its training: one call after every step of the optimiser.
 
     `step` sets the progress of every quantiser to steps done over `total_steps` (0 before the first), moves the latent
-    weights of estimators that ask for it (`Estimator.after_step`), puts learned fields that fell below their least
-    value back to it, and lets AdaPT choose its word lengths anew from the gradients since the last time.
+    weights of estimators that ask for it (`Estimator.after_step`), puts learned fields that left their range back to
+    its end, and lets AdaPT choose its word lengths anew from the gradients since the last time.
 
     Parameters
     ----------
@@ -46,8 +46,11 @@ class Schedule:
     Notes
     -----
     For AdaPT, call `step` before the gradients are cleared. It keeps every gradient of a weight since the last switch,
-    ``SwitchRule.max_lookback`` of them at most, in float32 on the CPU; a step without gradients leaves them out. That
-    the first window has ``max_lookback`` gradients is **our choice**.
+    ``SwitchRule.max_lookback`` of them at most, in float32 on the CPU. A step without gradients leaves them out, and so
+    does one whose gradient is not finite, as a GradScaler leaves it (whose ``step`` has unscaled the others). That the
+    first window has ``max_lookback`` gradients is **our choice**.
+
+    Frozen weights (``requires_grad`` False) stay where they are.
 
     Examples
     --------
@@ -76,7 +79,7 @@ class Schedule:
         self._quantizers = [module for module in model.modules() if isinstance(module, Quantizer)]
         if not self._quantizers:
             raise InvalidValueError("`model` must have quantisers, got none; prepare it before")
-        self._learning = [(q, q.estimator.learnable) for q in self._quantizers if q.estimator.learnable]
+        self._learning = [(q, type(e)) for q in self._quantizers if (e := q.estimator).learnable]
         weights = list(_weights(model))
         self._moving = [w for w in weights if type(w[2].estimator).after_step is not Estimator.after_step]
         self._switching = {
@@ -96,13 +99,15 @@ class Schedule:
         """Do what is due after a step of the optimiser."""
         self.steps += 1
         self._follow()
-        for quantizer, learnable in self._learning:
-            for name, least in learnable.items():
+        for quantizer, estimator in self._learning:
+            for name, least in estimator.learnable.items():
                 value = getattr(quantizer, name, None)
                 if value is not None:
-                    value.clamp_(min=least)
+                    value.clamp_(least, estimator.greatest.get(name))
         for owner, key, quantizer in self._moving:
-            quantizer.after_step(getattr(owner, key))
+            latent = getattr(owner, key)
+            if latent.requires_grad:
+                quantizer.after_step(latent)
         for window in self._switching.values():
             window.look()
 
@@ -115,9 +120,15 @@ class Schedule:
         return {"steps": self.steps, "switches": {name: w.state_dict() for name, w in self._switching.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` gave."""
-        self.steps = checks.integer("steps", state["steps"], minimum=0)
+        """Take what `state_dict` gave; a state without its keys raises InvalidValueError and changes nothing."""
         saved = state.get("switches", {})
+        if "steps" not in state:
+            raise InvalidValueError("`state` must be what `state_dict` gave, `steps` is missing")
+        for name in self._switching:
+            for key in ("lookback", "gradients"):
+                if name in saved and key not in saved[name]:
+                    raise InvalidValueError(f"`state` must be what `state_dict` gave, `{key}` of '{name}' is missing")
+        self.steps = checks.integer("steps", state["steps"], minimum=0)
         for name, window in self._switching.items():
             window.load_state_dict(saved.get(name))
         self._follow()
@@ -140,7 +151,10 @@ class _Window:
         latent: Tensor = getattr(self.owner, self.key)
         if latent.grad is None:
             return
-        self.gradients.append(latent.grad.detach().to("cpu", torch.float32, copy=True))
+        gradient = latent.grad.detach().to("cpu", torch.float32, copy=True)
+        if not torch.isfinite(gradient).all():
+            return
+        self.gradients.append(gradient)
         if len(self.gradients) < self.lookback:
             return
         old = self.quantizer.estimator

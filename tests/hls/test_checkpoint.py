@@ -1,6 +1,7 @@
 """Checkpoints without PyTorch: what is written is read, and what is damaged is refused."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,15 @@ from safetensors.numpy import load_file, save_file
 
 from tetrit import formats
 from tetrit.errors import InvalidValueError, ToolError
-from tetrit.hls.checkpoint import SCHEMA, Checkpoint, StoredLayer, StoredWeight, read_checkpoint, write_checkpoint
+from tetrit.hls.checkpoint import (
+    SCHEMA,
+    Checkpoint,
+    StoredLayer,
+    StoredWeight,
+    _digest,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 
 def weight(shape=(3, 4), fmt="szt", scale=None, seed=0):
@@ -134,7 +143,7 @@ def test_linear_network():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"first": False}, "the network must have one layer that takes its input, got 0"),
+        ({"first": False}, "the network must have one layer that takes its input, as it is, before all others, got 0"),
         ({"relu": None}, "what follows layer 'a' is not known: it may be no ReLU"),
         ({"kind": "conv2d"}, "layer 'a' is a conv2d: only linear layers make a linear network"),
         ({"in_scale": None}, "layer 'a' takes float inputs: give it an activation estimator"),
@@ -247,3 +256,108 @@ def test_wrong_weights(fields, text):
     given = {"codes": np.array([[1]], np.uint8), "scale": np.array(1.0), "format": "szt"}
     with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
         StoredWeight(**given | fields)
+
+
+def signed(**changes):
+    """Return a change of the first layer's description, with the digest that fits it."""
+
+    def change(header):
+        header["content"]["layers"][0].update(changes)
+        header["sha256"] = _digest(header["content"])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"in_scale": -0.5}, "layer 'a': `in_scale` must be above 0, got -0.5"),
+        ({"in_scale": float("nan")}, "layer 'a': `in_scale` must be finite, got nan"),
+        ({"out_scale": float("inf")}, "layer 'a': `out_scale` must be finite, got inf"),
+        ({"in_format": "sz"}, "layer 'a': unknown format 'sz'; did you mean 'szt'?"),
+        ({"kind": "linar"}, "layer 'a': unknown kind 'linar'; did you mean 'linear'?"),
+    ],
+)
+def test_wrong_values_under_a_right_digest(path, changes, text):
+    rewrite(path, change=signed(**changes))
+    with refused(path, "checkpoint '{path}': " + text):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"name": 3}, "the name of a layer must be a string, got 3"),
+        ({"in_scale": True}, "layer 'a': `in_scale` must be a number, got True"),
+        ({"in_format": 8}, "layer 'a': a format's name must be a string, got 8"),
+        ({"relu": 1}, "layer 'a': `relu` must be True, False or None, got 1"),
+        ({"first": "no"}, "layer 'a': `first` must be True or False, got 'no'"),
+        ({"follows": 0}, "layer 'a': `follows` must be a string or None, got 0"),
+        ({"options": []}, "layer 'a': `options` must be a dict, got []"),
+    ],
+)
+def test_wrong_kinds_under_a_right_digest(path, changes, text):
+    rewrite(path, change=signed(**changes))
+    with refused(path, f"checkpoint '{{path}}': its description is not valid: {TypeError(text)!r}"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("layers", {}, "`layers` must be a list, got dict"),
+        ("tetrit", 1, "`tetrit` must be a string, got 1"),
+    ],
+)
+def test_wrong_content_under_a_right_digest(path, key, value, text):
+    def change(header):
+        header["content"][key] = value
+        header["sha256"] = _digest(header["content"])
+
+    rewrite(path, change=change)
+    with refused(path, f"checkpoint '{{path}}': its description is not valid: {TypeError(text)!r}"):
+        read_checkpoint(path)
+
+
+def test_numbers_too_large_for_a_float(path):
+    rewrite(path, change=signed(in_scale=10**400))
+    with pytest.raises(InvalidValueError, match=r"^checkpoint '.*': its description is not valid: OverflowError"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("schema", [0, -1, True, 1.0, "1"])
+def test_schemas_that_are_none(path, schema):
+    rewrite(path, change=lambda header: header["content"].update(schema=schema))
+    with refused(path, f"checkpoint '{{path}}': its schema must be a positive integer, got {schema!r}"):
+        read_checkpoint(path)
+
+
+def test_deep_descriptions(path):
+    deep = "[" * 100_000 + "]" * 100_000
+    rewrite(path, metadata={"tetrit": f'{{"sha256": "", "content": {{"schema": 1, "layers": {deep}}}}}'})
+    with refused(path, "checkpoint '{path}': its description is not valid JSON of tetrit"):
+        read_checkpoint(path)
+
+
+def test_tensors_of_a_dtype_that_numpy_lacks(path):
+    entry = {"x": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}
+    header = json.dumps(entry).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"ab")
+    with pytest.raises(InvalidValueError, match=r"^checkpoint '.*' has a tensor that numpy cannot hold: "):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "a\0b"])
+def test_paths_that_name_no_file(path):
+    for action in (lambda: read_checkpoint(path), lambda: write_checkpoint(chain(), path)):
+        with pytest.raises(InvalidValueError, match=f"^{re.escape(f'`path` must name a file, got {path!r}')}$"):
+            action()
+
+
+def test_pipes_are_neither_read_nor_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with refused(tmp_path / "pipe", "cannot read checkpoint '{path}': it is no regular file"):
+        read_checkpoint(tmp_path / "pipe")
+    with refused(tmp_path / "pipe", "cannot write checkpoint '{path}': it is no regular file"):
+        write_checkpoint(chain(), tmp_path / "pipe")
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"] and (tmp_path / "pipe").is_fifo()

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tetrit.train.data.sources import FASHION, Digits, Fashion, Idx, Npz, Stdlib
 
 
 def write_idx(path, array):
-    code = {"uint8": 8, "float32": 0x0D}[array.dtype.name]
+    code = {"uint8": 8, "int32": 0x0C, "float32": 0x0D}[array.dtype.name]
     shape = np.array(array.shape, ">u4").tobytes()
     path.write_bytes(bytes([0, 0, code, array.ndim]) + shape + array.astype(array.dtype.newbyteorder(">")).tobytes())
 
@@ -193,6 +194,47 @@ def test_wrong_npz_files_are_one_clear_error(folder, content, message):
         np.savez(path, **content)
     with pytest.raises(InvalidValueError, match=f"^{re.escape(message.format(path))}$"):
         Npz(train="train.npz", test="test.npz").load(folder)
+
+
+def test_an_npz_header_that_announces_too_much(folder):
+    """Numpy would take the memory first, and then find that nothing follows."""
+    for version, size in ((b"\x01\x00", 2), (b"\x02\x00", 4)):
+        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (17592186044416, 1, 1), }\n"
+        array = b"\x93NUMPY" + version + len(header).to_bytes(size, "little") + header
+        with zipfile.ZipFile(folder / "train.npz", "w") as file:
+            file.writestr("x.npy", array)
+            file.writestr("y.npy", array)
+        text = (
+            f"NPZ file '{folder / 'train.npz'}' is too large: the header of 'x', (17592186044416, 1, 1) of uint8, "
+            "announces 17592186044416 bytes, and 4294967296 can be read"
+        )
+        with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+            Npz(train="train.npz", test="test.npz").load(folder)
+
+
+def test_an_npz_member_that_is_no_array(folder):
+    with zipfile.ZipFile(folder / "train.npz", "w") as file:
+        file.writestr("x", b"0123456789")
+        file.writestr("y.npy", b"")
+    with pytest.raises(InvalidValueError, match=r"^cannot read NPZ file '.*': the magic string is not correct"):
+        Npz(train="train.npz", test="test.npz").load(folder)
+
+
+def test_a_label_that_asks_for_too_many_classes(folder):
+    write_idx(folder / "train-y", np.array([0, 1, 2] * 9 + [0, 2**31 - 1, 1], np.int32))
+    text = (
+        f"'{folder / 'train-x'}' and '{folder / 'train-y'}': `y` must be classes up to 65535, "
+        "got 2147483647 at index 28"
+    )
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        Idx(**FILES).load(folder)
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_paths_that_are_none(path):
+    for make, name in ((lambda: Text(path=path), "path"), (lambda: Npz(train=path, test="b"), "train")):
+        with pytest.raises(InvalidValueError, match=f"^{re.escape(f'`{name}` must be a path, got {path!r}')}$"):
+            make()
 
 
 def test_pickled_arrays_are_not_run(folder):

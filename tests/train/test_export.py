@@ -1,6 +1,7 @@
 """Export: what a trained network has in PyTorch, its checkpoint and the integer simulator have too, bit for bit."""
 
 import copy
+import os
 import re
 
 import numpy as np
@@ -275,20 +276,98 @@ def test_pooling_is_no_plain_link(tmp_path):
     ]
 
 
-def test_untraceable_networks_are_known_by_their_sequentials(tmp_path):
-    class Branching(nn.Module):
+class Branching(nn.Module):
+    """No tracer goes through it."""
+
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def test_untraceable_sequentials_are_followed(tmp_path):
+    shared = nn.Linear(2, 2)
+    model = nn.Sequential(
+        *(nn.Linear(6, 5), nn.Dropout(0.5), nn.ReLU(), nn.Linear(5, 2), Branching(), nn.Linear(2, 2)),
+        *(shared, nn.Linear(2, 2), shared),
+    )
+    layers = export(prepare(model, EVERYWHERE, example=X), tmp_path / "net").layers
+    assert [(layer.name, layer.first, layer.follows, layer.relu) for layer in layers] == [
+        ("0", False, None, True),
+        ("3", False, "0", False),
+        ("5", False, None, None),
+        ("6", False, None, None),
+        ("7", False, None, None),
+    ]
+
+
+def test_what_calls_the_sequential_of_an_untraceable_network_is_not_known(tmp_path):
+    class Between(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.ReLU(), nn.Linear(5, 2))
+            self.s = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 2))
+            self.branching = Branching()
 
         def forward(self, x):
-            return self.inner(x) if x.sum() > 0 else -self.inner(x)
+            return self.s[1](torch.sigmoid(self.s[0](self.branching(x))))
 
-    layers = export(prepare(Branching(), EVERYWHERE, example=X), tmp_path / "net").layers
-    assert [(layer.name, layer.first, layer.follows, layer.relu) for layer in layers] == [
-        ("inner.0", False, None, True),
-        ("inner.3", False, "inner.0", None),
-    ]
+    class Own(nn.Sequential):
+        def forward(self, x):
+            return self[2](self[1](torch.sigmoid(self[0](x))))
+
+    for model in (Between(), Own(nn.Linear(6, 5), nn.Linear(5, 2), Branching())):
+        layers = export(prepare(model, EVERYWHERE, example=X), tmp_path / "net").layers
+        assert [(layer.follows, layer.relu) for layer in layers] == [(None, None), (None, None)]
+
+
+def test_a_forward_of_one_object_and_a_kind_of_relu_are_in_no_chain(tmp_path):
+    class Leaky(nn.ReLU):
+        def forward(self, x):
+            return torch.maximum(x, 0.1 * x)
+
+    model = prepare(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)), EVERYWHERE, example=X)
+    original = model[0].forward
+    model[0].forward = lambda x: original(x).sigmoid()
+    assert export(model, tmp_path / "net").layers[1].follows is None
+    for more in ([], [Branching()]):
+        model = prepare(nn.Sequential(nn.Linear(6, 5), Leaky(), nn.Linear(5, 4), *more), EVERYWHERE, example=X)
+        assert [layer.follows for layer in export(model, tmp_path / "net").layers] == [None, None]
+
+
+def test_a_relu_before_the_first_layer_makes_no_chain(tmp_path):
+    model = prepare(nn.Sequential(nn.ReLU(), nn.Linear(6, 3)), EVERYWHERE, example=X)
+    checkpoint = export(model, tmp_path / "net", example=X)
+    assert not checkpoint.layers[0].first
+    text = "^the network must have one layer that takes its input, as it is, before all others, got 0$"
+    with pytest.raises(InvalidValueError, match=text):
+        checkpoint.linear_network()
+
+
+def test_a_layer_is_a_chain_of_one(tmp_path):
+    model = prepare(nn.Linear(6, 3), EVERYWHERE, example=X)
+    (layer,) = export(model, tmp_path / "net", example=X).linear_network()
+    assert (layer.name, layer.weight.shape, layer.relu) == ("0", (6, 3), False)
+    assert np.array_equal(layer.weight.T, model.weight_quantizer.codes(model.weight).codes)
+
+
+@pytest.mark.parametrize("place", ["a", "relu", "c", "whole"])
+@pytest.mark.parametrize("traceable", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_hooks_are_in_no_chain(place, traceable, before, tmp_path):
+    parts = {"a": nn.Linear(6, 5), "relu": nn.ReLU(), "c": nn.Linear(5, 4)}
+    model = nn.Sequential(*parts.values(), *([] if traceable else [Branching()]))
+    prepare(model, EVERYWHERE, example=X)
+    module = parts.get(place, model)
+    if before:
+        module.register_forward_pre_hook(lambda module, inputs: (inputs[0].sigmoid(),))
+    else:
+        module.register_forward_hook(lambda module, inputs, output: output.sigmoid())
+    checkpoint = export(model, tmp_path / "net", example=X)
+    # a hook of a whole network is traced, and between no layers
+    assert checkpoint.layers[1].follows == ("0" if place == "whole" and traceable else None)
+    text = (
+        "must have one layer that takes its input|does not plainly follow another|what follows layer '2' is not known"
+    )
+    with pytest.raises(InvalidValueError, match=text):
+        checkpoint.linear_network()
 
 
 def test_without_example_there_is_no_output_unit(tmp_path):
@@ -342,3 +421,60 @@ def test_what_cannot_be_exported(tmp_path):
     model = prepare(Functional(), EVERYWHERE, example=X)
     with pytest.raises(InvalidValueError, match=r"^cannot write checkpoint '.*no/net': No such file or directory$"):
         export(model, tmp_path / "no" / "net")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite(value, tmp_path):
+    model = prepare(Functional(), EVERYWHERE, example=X)
+    model.b.bias.data[1] = value
+    with pytest.raises(InvalidValueError, match=rf"^layer 'b': `bias` must be finite, got {value} at index \(1,\)$"):
+        export(model, tmp_path / "net")
+    model = prepare(Functional(), Plan(rules=(Rule(match="b", activation=INT8), *EVERYWHERE.rules)), example=X)
+    model.b.weight.data[1, 2] = value
+    with pytest.raises(
+        InvalidValueError, match=rf"^layer 'b': `weight` must be finite, got {value} at index \(1, 2\)$"
+    ):
+        export(model, tmp_path / "net")
+    model = nn.Sequential(prepare(nn.Linear(6, 3), EVERYWHERE, example=X), nn.Linear(3, 1))
+    model[1].register_forward_hook(lambda module, inputs, output: output * value)
+    text = rf"^`model` must give finite results for the `example`, got a magnitude of {value}$"
+    with pytest.raises(InvalidValueError, match=text):
+        export(model, tmp_path / "net", example=X)
+    assert not list(tmp_path.iterdir())
+
+
+def test_buffers_that_numpy_cannot_hold(tmp_path):
+    model = prepare(Functional(), EVERYWHERE, example=X)
+    model.register_buffer("table", torch.ones(3).to(torch.float8_e4m3fn))
+    text = "'table' cannot be stored: it must be a dense tensor of a real dtype that numpy has, got torch.float8_e4m3fn"
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        export(model, tmp_path / "net")
+
+
+def test_entries_that_a_hook_adds_to_the_state_dict(tmp_path):
+    model = prepare(Functional(), EVERYWHERE, example=X)
+
+    def more(module, state, prefix, local):
+        state["nowhere.at.all"] = torch.ones(2)
+
+    model.register_state_dict_post_hook(more)
+    found = export(model, tmp_path / "net").other
+    assert list(found) == ["nowhere.at.all"] and found["nowhere.at.all"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "a\0b"])
+def test_paths_that_name_no_file(path):
+    model = prepare(Functional(), EVERYWHERE, example=X)
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(f'`path` must name a file, got {path!r}')}$"):
+        export(model, path)
+
+
+def test_only_regular_files_are_replaced(tmp_path):
+    model = prepare(Functional(), EVERYWHERE, example=X)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        text = f"cannot write checkpoint '{tmp_path / name}': it is no regular file"
+        with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+            export(model, tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 2

@@ -111,6 +111,10 @@ def test_the_fingerprint_is_of_what_is_meant(read):
         (GOOD + "rate = 0", "{}: [train]: `rate` must be above 0, got 0"),
         (GOOD + "rate = nan", "{}: [train]: `rate` must be finite, got nan"),
         (GOOD + "momentum = 1", "{}: [train]: `momentum` must be at least 0 and below 1, got 1"),
+        (
+            GOOD + "\n[[quantize.quantize.layer]]\nmatch = '*'\nweight = 'szt'",
+            "{}: [quantize]: unknown key 'quantize'; the layers are in [[quantize.layer]]",
+        ),
         (GOOD + "patience = -1", "{}: [train]: `patience` must be a non-negative integer, got -1"),
     ],
 )

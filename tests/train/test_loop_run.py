@@ -1,6 +1,7 @@
 """The loop as a whole: what it measures and leaves behind, which folders it refuses, and how it diverges."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -110,6 +111,49 @@ def test_a_finished_run_is_left_as_it_is(config, tmp_path):
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()} == before
 
 
+def test_lost_results_of_a_finished_run_come_back(config, tmp_path):
+    out = tmp_path / "out"
+    run(config("quantised"), out)
+    model = torch.load(out / "model.pt", weights_only=True)
+    metrics = (out / "metrics.json").read_bytes()
+    (out / "model.pt").unlink()
+    (out / "metrics.json").unlink()
+    run(config("quantised"), out, resume=True)
+    again = torch.load(out / "model.pt", weights_only=True)
+    assert again.keys() == model.keys()
+    assert all(torch.equal(again[name], model[name]) for name in model if isinstance(model[name], torch.Tensor))
+    assert (out / "metrics.json").read_bytes() == metrics
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_holds_no_folder(config, tmp_path, texts):
+    out = tmp_path / "out"
+    with pytest.raises(InvalidValueError, match=r"^`batch` is 2000"):
+        run(config(texts["mlp"].replace("128", "2000")), out)
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+    assert run(config("mlp"), out)["finished"]
+    assert json.loads((out / "config.json").read_text())["sha256"] == config("mlp").sha256
+    (out / "checkpoint.pt").unlink()  # results of another configuration are kept without it, too
+    message = f"'{out}' holds a run of another configuration (`seed` is 0 there and 3 here): choose another folder"
+    fails(config("seed = 3\n" + texts["mlp"]), out, message)
+
+
+@pytest.mark.parametrize("content", ['{"sha256": "0", "config": "text"}', '{"sha256": 0, "config": {}}', "[" * 100_000])
+def test_a_configuration_of_somebody_else(config, tmp_path, content):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.json").write_text(content)
+    fails(config("mlp"), out, f"'{out / 'config.json'}' is not what tetrit has written there")
+
+
+def test_only_regular_files_are_replaced(config, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    os.mkfifo(out / "metrics.json")
+    with pytest.raises(InvalidValueError, match=r"^cannot write '.*metrics\.json': it is no regular file$"):
+        run(config("mlp"), out)
+    assert (out / "metrics.json").is_fifo()
+
+
 def test_nothing_to_resume(config, tmp_path, stop_at):
     out = tmp_path / "out"
     fails(config("mlp"), out, f"there is no checkpoint in '{out}' to resume from", resume=True)
@@ -187,6 +231,31 @@ def test_a_damaged_checkpoint_is_refused_and_kept(config, tmp_path, stop_at):
 def test_what_does_not_fit_is_one_clear_error(config, texts, tmp_path, data, rest, message):
     with pytest.raises(InvalidValueError, match=f"^{re.escape(message)}$"):
         run(config(f"{texts[data]}[model]\n{rest}"), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("ask", "wanted"),
+    [
+        (lambda: torch.empty(1 << 60, dtype=torch.uint8), ", which ask for 1152921504606846976 bytes at once"),
+        (lambda: np.empty(1 << 60, np.uint8), ", which ask for 1.00 EiB at once"),
+        (lambda: bytearray(1 << 62), ""),
+    ],
+)
+def test_too_little_memory_is_one_clear_error(config, tmp_path, monkeypatch, ask, wanted):
+    from tetrit.train.models.mlp import MLP
+
+    monkeypatch.setattr(MLP, "forward", lambda self, x: ask())
+    message = f"there is not enough memory for this model and these data{wanted}"
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(message)}$"):
+        run(config("mlp"), tmp_path / "out")
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(config, tmp_path, monkeypatch):
+    from tetrit.train.models.mlp import MLP
+
+    monkeypatch.setattr(MLP, "forward", lambda self, x: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
+        run(config("mlp"), tmp_path / "out")
 
 
 # --- divergence ---

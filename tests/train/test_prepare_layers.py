@@ -255,3 +255,29 @@ def test_latents_of_another_shape():
     torch.testing.assert_close(torch.relu(model[0](x)), hidden)
     model(x).sum().backward()
     assert model[0].weight.grad.shape == model[0].weight.shape
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_causal_attention_needs_its_mask(training, need_weights):
+    attention = prepare(nn.MultiheadAttention(4, 2), plan()).train(training)
+    x = drawn(5, 2, 4)
+    text = "`attn_mask` must be given with `is_causal`, which is no more than a hint about it"
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        attention(x, x, x, is_causal=True, need_weights=need_weights)
+    mask = nn.Transformer.generate_square_subsequent_mask(5)
+    y, _ = attention(x, x, x, is_causal=True, attn_mask=mask, need_weights=need_weights)
+    other = x.clone()
+    other[3:] += 1
+    z, _ = attention(other, other, other, is_causal=True, attn_mask=mask, need_weights=need_weights)
+    assert torch.allclose(y[:3], z[:3]) and not torch.allclose(y[3:], z[3:])
+
+
+def test_errors_of_values_name_the_quantiser():
+    model = prepare(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), Plan(rules=(Rule(match="1", weight="szt"),)))
+    with torch.no_grad():
+        model[1].weight[0, 1] = torch.nan
+    with pytest.raises(
+        InvalidValueError, match=r"^'1\.weight_quantizer': `w` must be finite, got nan at index \(0, 1\)$"
+    ):
+        model(torch.ones(1, 3))

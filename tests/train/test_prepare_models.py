@@ -129,6 +129,67 @@ def test_example_with_a_nan():
         prepare(network(), plan(activation=("lsq", "int8")), example=torch.full((1, 1, 8, 8), torch.nan))
 
 
+@pytest.mark.parametrize("name", ["denseshift", "qkr"])
+@pytest.mark.parametrize("example", [None, X])
+def test_activation_estimators_that_change_the_shape(name, example):
+    model = network()
+    text = f"input of layer '0': the estimator '{name}' changes the shape of what it quantises"
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text)}$"):
+        prepare(model, Plan(rules=(Rule(match="*", activation=name),)), example=example)
+    assert not low_bit_layers(model)
+
+
+def test_activation_estimators_that_refuse_the_shape():
+    model = network()
+    text = "input of layer '4' for the `example`: `w` must have real and imaginary parts on its first axis, got shape "
+    with pytest.raises(InvalidValueError, match=f"^{re.escape(text + '(16, 64)')}$"):
+        prepare(model, Plan(rules=(Rule(match="4", activation="fairy"),)), example=X)
+    assert not low_bit_layers(model)
+
+
+class Attending(nn.Module):
+    """Layers of which `prepare` changes more than the class."""
+
+    def __init__(self):
+        super().__init__()
+        self.symbol = nn.Embedding(7, 4)
+        layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, dropout=0.0)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+        self.head = nn.Linear(4, 7, bias=False)
+        self.head.weight = self.symbol.weight
+
+    def forward(self, x):
+        return self.head(self.encoder(self.symbol(x)))
+
+
+@pytest.mark.parametrize("weight", ["denseshift", "tequila", "tanh_clip"])
+def test_a_failing_example_leaves_the_model_as_it_was(weight):
+    torch.manual_seed(0)
+    model = Attending().eval()
+    x = torch.tensor([[1, 4, 2]])
+    expected, state = model(x).detach(), copy.deepcopy(model.state_dict())
+    parameters, kinds = list(model.parameters()), [type(module) for module in model.modules()]
+    attributes = [set(vars(module)) for module in model.modules()]
+    fast = [m.activation_relu_or_gelu for m in model.modules() if isinstance(m, nn.TransformerEncoderLayer)]
+    rules = (Rule(match="symbol"), Rule(match="head"), Rule(match="*", weight=weight, activation="lsq"))
+    for wrong in (torch.tensor([[1, 9]]), x.float(), (x, x)):
+        with pytest.raises((IndexError, RuntimeError, TypeError)):
+            prepare(model, Plan(rules=rules), example=wrong)
+        after = model.state_dict()
+        assert after.keys() == state.keys() and all(torch.equal(after[key], state[key]) for key in state)
+        assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
+        assert [type(module) for module in model.modules()] == kinds
+        assert [set(vars(module)) for module in model.modules()] == attributes
+        layers = [m for m in model.modules() if isinstance(m, nn.TransformerEncoderLayer)]
+        assert [m.activation_relu_or_gelu for m in layers] == fast and fast != [0]
+        assert model.encoder.use_nested_tensor and model.head.weight is model.symbol.weight
+        assert torch.equal(model(x), expected)
+    prepare(model, Plan(rules=rules), example=x)
+    assert len(low_bit_layers(model)) == 4
+    with pytest.raises(InvalidValueError, match=r"has been prepared already$"):
+        prepare(model, Plan(rules=rules), example=x)
+
+
 def test_copies_and_pickles(model):
     expected = gradients(model)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from torch import nn
+from torch.nn.utils import prune
 
 from tetrit.errors import InvalidValueError, UnknownNameError
 from tetrit.train.qat import Plan, Rule, low_bit_layers, prepare
@@ -85,6 +86,19 @@ def test_toml_file_and_its_content_are_the_same_plan(tmp_path):
         ({"layer": {"match": "*"}}, "plan: `layer` must be a list of tables, got {'match': '*'}"),
         ({"layer": []}, "`rules` must have at least one rule, got none"),
         ({"layers": []}, "plan: unknown key 'layers'; did you mean 'layer'?"),
+        (
+            {"quantize": {"layer": []}, "keep_first": True},
+            "plan: `keep_first` stands beside the table [quantize]; it must be in it",
+        ),
+        (
+            {"quantize": {"quantize": {}, "layer": []}},
+            "plan, [quantize]: unknown key 'quantize'; known: keep_first, keep_last, layer",
+        ),
+        ({"layer": [{"match": "*", "weight": {}}]}, "rule '*', `weight`: `name` of the estimator is missing"),
+        (
+            {"layer": [{"match": "*", "activation": {"axis": 0}}]},
+            "rule '*', `activation`: `name` of the estimator is missing",
+        ),
         ({"quantize": {"layer": [3]}}, "plan, [quantize], layer 1: must be a table, got 3"),
         (
             {"layer": [{"match": "*", "weigth": "szt"}]},
@@ -119,6 +133,14 @@ def test_wrong_kinds():
         rules("*", keep_first=1)
     with refused("`rules` must hold Rule objects, got 'szt'", TypeError):
         Plan(rules=("szt",))
+    rule = Rule(match="*", weight="szt")
+    for wrong in (rule, None, "szt", {"match": "*"}, 3):
+        with refused(f"`rules` must be a sequence of Rule objects, got {wrong!r}", TypeError):
+            Plan(rules=wrong)
+    assert Plan(rules=iter([rule])) == Plan(rules=[rule]) == Plan(rules=(rule,))
+    for wrong in ([1], None, 3):
+        with refused(f"`source` must be a path or a mapping, got {wrong!r}", TypeError):
+            Plan.from_toml(wrong)
     with refused("rule '*', `weight` must be a name or a table, got 3", TypeError):
         Rule(match="*", weight=3)
     with refused("`match` must be a string, got 3", TypeError):
@@ -129,6 +151,11 @@ def test_wrong_kinds():
         prepare(3, rules("*"))
     with refused("`plan` must be a Plan, got dict", TypeError):
         prepare(network(), {})
+
+
+def weight_norm_of_old(layer):
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        nn.utils.weight_norm(layer)
 
 
 class Own(nn.Linear):
@@ -194,6 +221,34 @@ def with_others():
 def test_rules_that_take_no_layer(match, text):
     with refused(text):
         prepare(with_others(), rules(match))
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda layer: prune.random_unstructured(layer, "weight", 0.5),
+        lambda layer: nn.utils.spectral_norm(layer),
+        weight_norm_of_old,
+    ],
+)
+def test_weights_that_a_hook_computes(hook):
+    model = network()
+    hook(model[1])
+    text = "layer '1': `weight` is computed by a hook (weight_norm, pruning); remove it first"
+    for plan in (rules("*"), Plan(rules=(Rule(match="1", activation="ste"),))):
+        with refused(text):
+            prepare(model, plan)
+    assert not low_bit_layers(model)
+    assert quantised(rules("4"), model) == ["4"]
+
+
+def test_attention_of_which_a_hook_computes_a_weight():
+    model = nn.ModuleDict({"at": nn.MultiheadAttention(4, 2)})
+    prune.random_unstructured(model["at"], "in_proj_weight", 0.5)
+    text = "layer 'at': `in_proj_weight` is computed by a hook (weight_norm, pruning); remove it first"
+    for match in ("*", "at.out_proj"):
+        with refused(text):
+            prepare(model, rules(match))
 
 
 def test_star_skips_what_cannot_be_quantised():

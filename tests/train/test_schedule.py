@@ -83,6 +83,19 @@ def test_latents_move_once_a_step_in_place(halving):
     assert torch.equal(model[0].bias, before[1])
 
 
+@pytest.mark.parametrize("weight", ["tanh_clip", {"name": "codebook", "strength": 0.1}])
+def test_frozen_latents_stay(weight):
+    model = network(weight)
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight.mul_(3)
+    model[0].weight.requires_grad_(False)
+    before = [model[i].weight.detach().clone() for i in (0, 2)]
+    Schedule(model, total_steps=4).step()
+    assert torch.equal(model[0].weight, before[0])
+    assert not torch.equal(model[2].weight, before[1])
+
+
 def test_shared_latents_move_once(halving):
     model = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
     model[1].weight = model[0].weight
@@ -112,6 +125,16 @@ def test_learned_fields_go_back_to_their_least_value():
     least = np.float32(estimators.LSQ.learnable["step"])
     assert steps[0][1].item() == steps[1].item() == least > 0
     assert torch.equal(steps[0][[0, 2, 3, 4, 5]], kept[[0, 2, 3, 4, 5]])
+    model(X)
+
+
+def test_learned_fields_go_back_to_their_greatest_value():
+    model = network({"name": "nupes", "axis": "output"})
+    schedule = Schedule(model, total_steps=4)
+    q = model[0].weight_quantizer
+    q.power.data.fill_(5000.0)
+    schedule.step()
+    assert q.power.item() == estimators.NUPES.greatest["power"] == 1024.0
     model(X)
 
 
@@ -152,6 +175,39 @@ def test_a_step_without_gradients_is_left_out(adapt):
     for _ in range(10):
         schedule.step()
     assert model[0].weight_quantizer.estimator == before
+
+
+@pytest.mark.parametrize("bad", [torch.inf, -torch.inf, torch.nan])
+def test_a_step_whose_gradients_overflow_is_left_out(adapt, bad):
+    found = []
+    for overflows in (False, True):
+        model = network("adapt")
+        schedule = Schedule(model, total_steps=40, rule=RULE)
+        for step in range(20):
+            model.zero_grad()
+            model(X + step).square().mean().backward()
+            schedule.step()
+            if overflows:
+                model[0].weight.grad[1, 2] = bad
+                schedule.step()
+        found.append((model[0].weight_quantizer.estimator, schedule.state_dict()["switches"]["0.weight"]))
+    (plain, windows), (overflown, others) = found
+    assert plain == overflown != estimators.get("adapt")
+    assert windows["lookback"] == others["lookback"]
+    assert all(torch.equal(a, b) for a, b in zip(windows["gradients"], others["gradients"], strict=True))
+
+
+def test_states_that_lack_something(adapt):
+    schedule = Schedule(network("adapt"), total_steps=40, rule=RULE)
+    schedule.resume(3)
+    for state, text in (
+        ({}, "`steps` is missing"),
+        ({"steps": 1, "switches": {"2.weight": {"lookback": 2}}}, "`gradients` of '2.weight' is missing"),
+        ({"steps": 1, "switches": {"2.weight": {"gradients": []}}}, "`lookback` of '2.weight' is missing"),
+    ):
+        with pytest.raises(InvalidValueError, match=f"^`state` must be what `state_dict` gave, {re.escape(text)}$"):
+            schedule.load_state_dict(state)
+        assert schedule.steps == 3
 
 
 def test_state_goes_on_where_it_was(adapt):

@@ -1,6 +1,6 @@
 """The IDX file format of MNIST and its relatives, plain or compressed with gzip: read strictly or not at all."""
 
-__all__ = ["read_idx"]
+__all__ = ["LIMIT", "read_idx"]
 
 import gzip
 import math
@@ -15,7 +15,7 @@ from tetrit.errors import InvalidValueError
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CHUNK = 1 << 20
-_LIMIT = 1 << 32
+LIMIT = 1 << 32
 """Most bytes of elements that are read: a small compressed file can hold far more than fits the memory."""
 
 
@@ -91,8 +91,8 @@ def _read(path: Path, file: IO[bytes] | gzip.GzipFile) -> NDArray[Any]:
     dtype = np.dtype(_DTYPES[magic[2]])
     wanted = math.prod(shape) * dtype.itemsize
     told = f"its header, {shape} of {dtype.name}, announces"
-    if wanted > _LIMIT:
-        raise InvalidValueError(f"IDX file '{path}' is too large: {told} {wanted} bytes, and {_LIMIT} can be read")
+    if wanted > LIMIT:
+        raise InvalidValueError(f"IDX file '{path}' is too large: {told} {wanted} bytes, and {LIMIT} can be read")
     if len(shape) > 64:
         raise InvalidValueError(f"IDX file '{path}' has {len(shape)} dimensions, and 64 can be read")
     # in pieces, and one byte more than wanted: the first shows a short file before memory is taken for it, and the

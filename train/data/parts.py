@@ -1,6 +1,6 @@
 """What every data source gives: images or text in three parts, for training, for choosing, and for the last word."""
 
-__all__ = ["ImageData", "Images", "TextData", "hold_out"]
+__all__ = ["CLASSES", "ImageData", "Images", "TextData", "hold_out"]
 
 import hashlib
 from dataclasses import dataclass, field
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from tetrit import checks
 from tetrit.errors import InvalidValueError
 
+CLASSES = 65_536
+"""Most classes there may be: a label read wrongly must not ask for a classifier that fills the memory."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Images:
@@ -22,12 +25,12 @@ class Images:
     x : ndarray of uint8, int8 or float32, shape (n, channels, height, width)
         Pixels; finite.
     y : ndarray of int64, shape (n,)
-        Classes from 0.
+        Classes from 0 to 65535.
 
     Raises
     ------
     InvalidValueError
-        If the shapes do not fit each other, there are no images, a pixel is not finite, or a class is negative.
+        If the shapes do not fit each other, there are no images, a pixel is not finite, or a class is out of range.
     """
 
     x: NDArray[Any]
@@ -45,6 +48,9 @@ class Images:
         if self.y.min() < 0:
             where = int(self.y.argmin())
             raise InvalidValueError(f"`y` must be classes from 0, got {self.y[where]} at index {where}")
+        if self.y.max() >= CLASSES:
+            where = int(self.y.argmax())
+            raise InvalidValueError(f"`y` must be classes up to {CLASSES - 1}, got {self.y[where]} at index {where}")
 
     def take(self, chosen: NDArray[Any]) -> "Images":
         """Return the images at `chosen`, indices or a mask."""

@@ -2,6 +2,7 @@
 
 __all__ = ["SOURCES", "Digits", "Fashion", "Idx", "Npz", "Source", "Stdlib", "Text"]
 
+import math
 import platform
 import sysconfig
 import zipfile
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tetrit import checks
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.train import digits
-from tetrit.train.data.idx import read_idx
+from tetrit.train.data.idx import LIMIT, read_idx
 from tetrit.train.data.parts import ImageData, Images, TextData, hold_out
 
 FASHION = "/usr/share/datasets/fashion-mnist"
@@ -268,6 +269,8 @@ def _check_path(owner: Any, name: str) -> None:
     value = getattr(owner, name)
     if not isinstance(value, str):
         raise TypeError(f"`{name}` must be a string, got {value!r}")
+    if not value or "\0" in value:
+        raise InvalidValueError(f"`{name}` must be a path, got {value!r}")
 
 
 def _bytes(path: Path) -> bytes:
@@ -286,19 +289,35 @@ def _npz(path: Path) -> Images:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise InvalidValueError(f"'{path}' is no NPZ file")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays, zipfile.ZipFile(path) as members:
             missing = [name for name in ("x", "y") if name not in arrays]
             if missing:
                 found = ", ".join(arrays) or "nothing"
                 raise InvalidValueError(f"NPZ file '{path}' has no array '{missing[0]}'; it holds {found}")
+            for name in ("x", "y"):
+                _check_size(path, members, name)
             x, y = arrays["x"], arrays["y"]
     except InvalidValueError:
         raise
     except OSError as error:
         raise InvalidValueError(f"cannot read NPZ file '{path}': {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # the last: encrypted
         raise InvalidValueError(f"cannot read NPZ file '{path}': {error}") from None
     return _images(f"'{path}'", x, y)
+
+
+def _check_size(path: Path, members: zipfile.ZipFile, name: str) -> None:
+    """Refuse an array by its header: numpy takes the memory for it before it reads what follows."""
+    with members.open(name if name in members.namelist() else f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    wanted = math.prod(shape) * dtype.itemsize
+    if wanted > LIMIT:
+        raise InvalidValueError(
+            f"NPZ file '{path}' is too large: the header of '{name}', {shape} of {dtype.name}, announces {wanted} "
+            f"bytes, and {LIMIT} can be read"
+        )
 
 
 def _images(where: str, x: NDArray[Any], y: NDArray[Any]) -> Images:

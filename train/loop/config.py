@@ -225,6 +225,8 @@ def _quantization(where: str, table: Any, settings: Settings) -> Quantization:
     if not isinstance(table, dict):
         raise InvalidValueError(f"{where}: must be a table, got {table!r}")
     rest = dict(table)
+    if "quantize" in rest:  # which a plan's own file may have
+        raise InvalidValueError(f"{where}: unknown key 'quantize'; the layers are in [[quantize.layer]]")
     try:
         from tetrit.train.qat import Plan
     except ModuleNotFoundError as error:

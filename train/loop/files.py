@@ -60,12 +60,14 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     Raises
     ------
     InvalidValueError
-        If the disk or the folder refuses.
+        If the disk or the folder refuses, or what is there is no regular file.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.partial")  # always the same: what a kill leaves is replaced by the next
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise InvalidValueError(f"cannot write '{path}': it is no regular file")
         try:
             with temporary.open("wb") as file:
                 file.write(data)

@@ -85,13 +85,22 @@ def run(
             _take_over(trainer, config.float_part(), float_run / CHECKPOINT, summary["sha256"])
         if not trainer.finished:
             trainer.train(after_step)
-            buffer = io.BytesIO()
-            torch.save(trainer.model.state_dict(), buffer)
-            write_atomic(out / MODEL, buffer.getvalue())
+            _write_model(out, trainer)
             # last of all: a training that counts as finished has left everything behind
             trainer.finished = True
             save()
+        else:  # what the checkpoint has is there again if it was lost
+            if not (out / MODEL).exists():
+                _write_model(out, trainer)
+            if not (out / METRICS).exists():
+                write_atomic(out / METRICS, _json(metrics()))
         return metrics()
+
+
+def _write_model(out: Path, trainer: Trainer) -> None:
+    buffer = io.BytesIO()
+    torch.save(trainer.model.state_dict(), buffer)
+    write_atomic(out / MODEL, buffer.getvalue())
 
 
 def _take_over(trainer: Trainer, part: LoopConfig, path: Path, data_sha256: str) -> None:

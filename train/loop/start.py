@@ -10,6 +10,7 @@ from typing import Any
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.train.loop.config import LoopConfig
 from tetrit.train.loop.files import alone, write_atomic
+from tetrit.train.loop.memory import enough
 
 CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
@@ -41,7 +42,7 @@ def run(
         Folder of the results: ``config.json``, ``checkpoint.pt``, ``metrics.json``, ``timings.json`` and, at the end,
         ``model.pt``, the state dict of the network. Every file is written in one step.
     resume : bool, default False
-        Go on from the checkpoint there. A training that is finished is left as it is.
+        Go on from the checkpoint there. A training that is finished is left as it is, but for results that are missing.
     progress : bool, default False
         Draw progress bars on standard error.
     after_step : callable, optional
@@ -63,8 +64,9 @@ def run(
     ------
     InvalidValueError
         If the folder holds another run, or this one and `resume` is not set, or another process trains there; the
-        checkpoint is missing, damaged, or of other data; the model does not fit the data; or the training diverges:
-        the message names the first module, parameter or gradient that was not finite, and the last checkpoint is kept.
+        checkpoint is missing, damaged, or of other data; the model does not fit the data, or both the memory; or the
+        training diverges: the message names the first module, parameter or gradient that was not finite, and the last
+        checkpoint is kept.
     ToolError
         If PyTorch, or what the data needs, is not installed.
     Interrupted
@@ -78,8 +80,9 @@ def run(
         if error.name not in ("torch", "tqdm"):
             raise
         raise ToolError(f"training in PyTorch needs {error.name}: pip install 'tetrit[train]'") from None
-    data = config.source.load(config.folder)
-    with alone(out):
+    with enough():
+        data = config.source.load(config.folder)
+    with alone(out), enough():
         _check_folder(config, out, resume)  # again, now that nobody else can write there
         if not resume:
             text = json.dumps({"sha256": config.sha256, "config": config.table()}, indent=2)
@@ -97,7 +100,10 @@ def run(
 
 
 def _check_folder(config: LoopConfig, out: Path, resume: bool) -> None:
-    """Refuse a folder that holds something else than `config` would write, before any work begins."""
+    """Refuse a folder that holds something else than `config` would write, before any work begins.
+
+    The configuration of a run that has left nothing else, since it failed before its first checkpoint, binds nobody.
+    """
     begun = (out / CHECKPOINT).exists()
     if (out / CONFIG).exists():
         try:
@@ -105,9 +111,11 @@ def _check_folder(config: LoopConfig, out: Path, resume: bool) -> None:
             other, table = found["sha256"], found["config"]
         except OSError as error:
             raise InvalidValueError(f"cannot read '{out / CONFIG}': {error.strerror}") from None
-        except (ValueError, TypeError, KeyError):
-            raise InvalidValueError(f"'{out / CONFIG}' is not what tetrit has written there") from None
-        if other != config.sha256:
+        except (ValueError, TypeError, KeyError, RecursionError):
+            other, table = None, None
+        if not isinstance(other, str) or not isinstance(table, dict):
+            raise InvalidValueError(f"'{out / CONFIG}' is not what tetrit has written there")
+        if other != config.sha256 and any((out / name).exists() for name in (CHECKPOINT, METRICS, MODEL)):
             change = _difference("", table, config.table())
             raise InvalidValueError(f"'{out}' holds a run of another configuration{change}: choose another folder")
     elif begun:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tetrit.errors import InvalidValueError
 from tetrit.train.qat.layers import LowBitLayer
 
 
@@ -33,6 +34,8 @@ class LowBitMultiheadAttention(LowBitLayer, nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Return output and attention weights as `torch.nn.MultiheadAttention` does, of quantised projections."""
+        if is_causal and attn_mask is None:
+            raise InvalidValueError("`attn_mask` must be given with `is_causal`, which is no more than a hint about it")
         batched = query.dim() == 3
         mask = self._mask(query, key, key_padding_mask, attn_mask)
         q, k, v = self._projected(query, key, value)

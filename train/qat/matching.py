@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from tetrit.errors import InvalidValueError
+from tetrit.estimators import Estimator
 from tetrit.estimators.tables import from_table
 from tetrit.train.qat.attention import LowBitMultiheadAttention
 from tetrit.train.qat.layers import LOW_BIT, LowBitEmbedding, LowBitLayer
@@ -156,6 +157,12 @@ def _match(name: str, module: nn.Module, rule: Rule) -> Match:
         weight=_table(rule.weight, low_bit.axes),
         activation=_table(activation, {}),
     )
+    if match.activation is not None:
+        estimator = from_table(match.activation)
+        if type(estimator).value_shape is not Estimator.value_shape:
+            raise InvalidValueError(
+                f"input of layer '{name}': the estimator '{estimator.name}' changes the shape of what it quantises"
+            )
     if match.dead_strength is not None:
         _check_dead(match)
     return match
@@ -166,6 +173,11 @@ def _table(given: str | Table | None, axes: dict[str, int]) -> dict[str, Any] | 
 
 
 def _check_module(name: str, module: nn.Module) -> None:
+    for key in _LOW_BIT[type(module)].weights:
+        if key not in module._parameters:
+            raise InvalidValueError(
+                f"layer '{name}': `{key}` is computed by a hook (weight_norm, pruning); remove it first"
+            )
     if isinstance(module, nn.MultiheadAttention) and (module.bias_k is not None or module.add_zero_attn):
         raise InvalidValueError(f"layer '{name}' must not have `add_bias_kv` or `add_zero_attn` to be quantised")
     if isinstance(module, nn.Embedding) and (module.max_norm is not None or module.sparse):

@@ -2,7 +2,7 @@
 
 __all__ = ["AXES", "FLOAT", "Plan", "Rule", "Table", "with_axes"]
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from os import PathLike
@@ -108,6 +108,8 @@ class Plan:
     keep_last: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.rules, str | Mapping) or not isinstance(self.rules, Iterable):
+            raise TypeError(f"`rules` must be a sequence of Rule objects, got {self.rules!r}")
         rules = tuple(self.rules)
         for rule in rules:
             if not isinstance(rule, Rule):
@@ -125,6 +127,7 @@ class Plan:
 
         The plan is the table ``[quantize]``, or the whole file where it has no such table: ``keep_first``,
         ``keep_last``, and one ``[[quantize.layer]]`` for each rule with ``match``, ``weight`` and ``activation``.
+        Other tables beside ``[quantize]`` are left alone, these keys beside it are an error.
 
         Parameters
         ----------
@@ -135,14 +138,20 @@ class Plan:
         TypeError, InvalidValueError
             If the file cannot be read or a key or value in it is wrong; the message names the rule.
         """
+        keys = ("keep_first", "keep_last", "layer")
         if isinstance(source, Mapping):
             where, table = "plan", source
+        elif not isinstance(source, str | PathLike):
+            raise TypeError(f"`source` must be a path or a mapping, got {source!r}")
         else:
             path = Path(source)
             where, table = str(path), checks.read_toml("plan", path)
         if "quantize" in table:
+            for key in keys:
+                if key in table:
+                    raise InvalidValueError(f"{where}: `{key}` stands beside the table [quantize]; it must be in it")
             where, table = f"{where}, [quantize]", table["quantize"]
-        found = checks.keys(where, table, ("keep_first", "keep_last", "layer"))
+        found = checks.keys(where, table, keys)
         layers = found.pop("layer", [])
         if not isinstance(layers, list | tuple):
             raise InvalidValueError(f"{where}: `layer` must be a list of tables, got {layers!r}")
@@ -177,6 +186,8 @@ def _checked(where: str, given: Any, axes: tuple[str, ...]) -> Any:
     if not isinstance(given, str | Mapping):
         raise TypeError(f"{where} must be a name or a table, got {given!r}")
     table: Table = {"name": given} if isinstance(given, str) else dict(given)
+    if "name" not in table:
+        raise InvalidValueError(f"{where}: `name` of the estimator is missing")
     try:
         _check_axes(table, axes)
         from_table(with_axes(table, dict.fromkeys(axes, 0)))

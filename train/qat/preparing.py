@@ -2,7 +2,7 @@
 
 __all__ = ["call", "evaluating", "prepare"]
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from tetrit.train.qat.attention import avoid_fast_paths
 from tetrit.train.qat.folding import fold_batchnorm as fold
 from tetrit.train.qat.layers import LowBitLayer, low_bit_layers
 from tetrit.train.qat.matching import Match, matches
+from tetrit.train.qat.passes import call, evaluating
 from tetrit.train.qat.plan import Plan, Table
 from tetrit.train.quantizers import Quantizer
 
@@ -55,9 +56,11 @@ def prepare(model: nn.Module, plan: Plan, *, example: Any = None, fold_batchnorm
         If `model` is no module or `plan` no Plan.
     InvalidValueError
         If the model has been prepared before, a rule takes no layer or one that cannot be quantised, shared weights
-        would be treated differently, an estimator refuses a weight, or an example is needed and there is none: the
-        model is then unchanged, except that batch normalisation may have been folded. Or if the example does not
-        reach a layer or gives it a NaN, which shows only after the swap.
+        would be treated differently, an estimator refuses a weight, an example is needed and there is none, or the
+        example does not reach a layer, or gives it a NaN or a shape that its estimator is not for.
+
+    After any error, those of the model's own code on the example included, its layers and weights are as before, except
+    that batch normalisation may have been folded.
 
     Notes
     -----
@@ -95,14 +98,40 @@ def prepare(model: nn.Module, plan: Plan, *, example: Any = None, fold_batchnorm
             f"`example` must be a batch of inputs, from which the activation quantiser of layer '{waiting[0]}' starts"
         )
     if fold_batchnorm:
-        fold(model)
+        fold(model, example=example)
     begun = _begun(found)
-    for match in found:
-        _swap(match, begun)
-    avoid_fast_paths(model)
-    if example is not None:
-        _start_inputs(model, example)
+    with _undone_on_error(model, found):
+        for match in found:
+            _swap(match, begun)
+        avoid_fast_paths(model)
+        if example is not None:
+            _start_inputs(model, example)
+    for name, module in model.named_modules():
+        if isinstance(module, Quantizer):
+            module.label = f"'{name}'"
     return model
+
+
+@contextmanager
+def _undone_on_error(model: nn.Module, found: list[Match]) -> Iterator[None]:
+    """Give all that the swap touches its class, attributes and weights back if the block raises an error."""
+    touched = [match.module for match in found]
+    touched += [m for m in model.modules() if isinstance(m, nn.TransformerEncoder | nn.TransformerEncoderLayer)]
+    kept = [(m, type(m), dict(vars(m)), dict(m._parameters), dict(m._modules)) for m in touched]
+    weights = {p: p.detach().clone() for m in found for p in m.module.parameters(recurse=False)}
+    try:
+        yield
+    except BaseException:
+        for module, kind, attributes, parameters, modules in kept:
+            module.__class__ = kind
+            vars(module).clear()
+            vars(module).update(attributes)
+            for own, old in ((module._parameters, parameters), (module._modules, modules)):
+                own.clear()
+                own.update(old)  # type: ignore[arg-type]
+        for parameter, value in weights.items():
+            parameter.data.copy_(value)
+        raise
 
 
 def _begun(found: list[Match]) -> dict[int, tuple[Quantizer, Tensor]]:
@@ -189,28 +218,14 @@ def _start_inputs(model: nn.Module, example: Any) -> None:
             del vars(quantizer)["forward"]
     for name, quantizer in quantizers.items():
         if quantizer in started:
+            x = started[quantizer]
             try:
-                quantizer.start(started[quantizer])
+                quantizer.start(x)
+                with evaluating(quantizer):
+                    shape = quantizer(x).shape
+                if shape != x.shape:
+                    raise InvalidValueError(f"the estimator changes the shape from {tuple(x.shape)} to {tuple(shape)}")
             except InvalidValueError as error:
                 raise InvalidValueError(f"input of layer '{name}' for the `example`: {error}") from None
         elif quantizer.estimator.learnable:
             raise InvalidValueError(f"`example` must reach every layer, it does not reach '{name}'")
-
-
-def call(model: nn.Module, example: Any) -> Any:
-    """Call a model on one tensor, a tuple of positional or a mapping of keyword arguments."""
-    if isinstance(example, Mapping):
-        return model(**example)
-    return model(*example) if isinstance(example, tuple | list) else model(example)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and back into its own."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -2,6 +2,7 @@
 
 __all__ = ["Link", "before", "links"]
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -38,9 +39,11 @@ class _Tracer(fx.Tracer):
 
 
 class _Graph:
-    """A traced network; only values with one user and modules with one call count as linked."""
+    """A traced network; only values with one user and modules with one call and no hooks count as linked."""
 
     def __init__(self, model: nn.Module) -> None:
+        if _is_hooked(model):
+            model = nn.Sequential(model)  # a tracer calls what is inside with its hooks, but not the network itself
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.calls: dict[nn.Module, list[fx.Node]] = {}
         self.graph = _Tracer().trace(model)
@@ -53,40 +56,48 @@ class _Graph:
 
     def input(self, node: fx.Node) -> fx.Node | None:
         """Return the one node that gives the first input of `node`, and nothing else anything."""
+        module = self.module(node)
+        if module is not None and _is_hooked(module):
+            return None
         nodes = node.all_input_nodes
         return nodes[0] if len(nodes) == 1 and len(nodes[0].users) == 1 else None
 
     def once(self, node: fx.Node | None) -> nn.Module | None:
-        """Return the module that a node calls, if no other node calls it."""
+        """Return the module that a node calls, if no other node calls it and nothing changes what it gives."""
         module = None if node is None else self.module(node)
-        return module if module is not None and len(self.calls[module]) == 1 else None
+        plain = module is not None and len(self.calls[module]) == 1 and not _is_hooked(module)
+        return module if plain else None
 
     def is_one_of(self, node: fx.Node, kinds: tuple[type, ...], calls: tuple[object, ...]) -> bool:
         module = self.module(node)
         if module is not None:
-            return isinstance(module, kinds)
+            return isinstance(module, kinds) and not _is_hooked(module)
         return node.op in ("call_function", "call_method") and node.target in calls
 
 
-def before(model: nn.Module) -> dict[nn.Module, nn.Module]:
-    """Return, for every module, the one whose result it takes, where both are used once and no other takes it."""
+def before(model: nn.Module) -> tuple[dict[nn.Module, nn.Module], set[int]] | None:
+    """Return what comes right before what, and what is read apart; None where the model cannot be traced.
+
+    First, for every module, the one whose result it takes, where both are used once and no other takes it, hooks or
+    not; second, the identities of the parameters and buffers that the model's own code reads.
+    """
+    if (graph := _traced(model)) is None:
+        return None
     found: dict[nn.Module, nn.Module] = {}
-    if (graph := _traced(model)) is not None:
-        for module, (node, *others) in graph.calls.items():
-            source = graph.once(graph.input(node))
-            if source is not None and not others:
-                found[module] = source
-        return found
-    for sequence in model.modules():
-        if isinstance(sequence, nn.Sequential):
-            found.update(zip(list(sequence)[1:], sequence, strict=False))
-    return found
+    for module, (node, *others) in graph.calls.items():
+        inputs = node.all_input_nodes
+        source = graph.module(inputs[0]) if len(inputs) == 1 and len(inputs[0].users) == 1 else None
+        if source is not None and len(graph.calls[source]) == 1 and not others:
+            found[module] = source
+    names = [str(node.target).rpartition(".") for node in graph.graph.nodes if node.op == "get_attr"]
+    return found, {id(getattr(graph.modules.get(parent), own, None)) for parent, _, own in names}
 
 
 def links(model: nn.Module) -> dict[nn.Module | None, Link]:
     """Return where the input of every layer comes from, and under None where the result of the network does.
 
-    Where that is not plain, there is no entry.
+    Where that is not plain, there is no entry. Where tracing fails, only an ``nn.Sequential`` that is the network
+    itself is followed: who knows what calls the modules of another.
     """
     if (graph := _traced(model)) is None:
         return _sequential_links(model)
@@ -118,18 +129,25 @@ def _link(graph: _Graph, node: fx.Node) -> Link | None:
 
 def _sequential_links(model: nn.Module) -> dict[nn.Module | None, Link]:
     found: dict[nn.Module | None, Link] = {}
-    for sequence in model.modules():
-        if not isinstance(sequence, nn.Sequential):
-            continue
-        source, relu = None, False
-        for module in sequence:
-            if isinstance(module, nn.ReLU):
-                relu = True
-            elif not isinstance(module, _PASSING):
-                if source is not None:
-                    found[module] = Link(source=source, relu=relu)
-                source, relu = module, False
+    if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward or _is_hooked(model):
+        return found
+    uses = Counter(module for _, module in model.named_modules(remove_duplicate=False))
+    source, relu = None, False
+    for module in model:
+        if _is_hooked(module) or uses[module] > 1:
+            source, relu = None, False
+        elif type(module) is nn.ReLU:
+            relu = True
+        elif type(module) not in _PASSING:
+            if source is not None:
+                found[module] = Link(source=source, relu=relu)
+            source, relu = module, False
     return found
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Return whether hooks, or a `forward` of this one object, may change what a module takes or gives."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _traced(model: nn.Module) -> _Graph | None:
