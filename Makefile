@@ -67,4 +67,5 @@ $(VENV)/ready-%: constraints.txt pyproject.toml setup.py
 	$(preflight)@echo 'Setting up $(VENV) with $(lastword $(found)) for [$(EXTRAS)]: a minute or two, once'
 	@$(BIN)/python -c '' 2>/dev/null || $(lastword $(found)) -m venv --clear $(VENV)
 	@$(PIP) install pip && $(PIP) install --editable '.[$(EXTRAS)]'
+	@if [ '$*' = test ]; then sh tools/fashion.sh; fi
 	@touch $@

@@ -16,6 +16,7 @@ __all__ = [
     "band_backward",
     "blended",
     "chunk_at",
+    "clipped_block",
     "clipped_codes",
     "clipped_values",
     "decoded",
@@ -222,7 +223,8 @@ def clipped_codes(
 
 
 @njit(cache=True, nogil=True)
-def _clipped_block(x: Floats, scale: float, low: float, high: float, out: Floats) -> None:
+def clipped_block(x: Floats, scale: float, low: float, high: float, factor: float, out: Floats) -> None:
+    """Write factor times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
     # A product is four times as fast as a quotient. The two differ by less than 2^-50 of their value, and only what
     # is below 2^17 matters, so they round alike unless they lie next to the middle between two integers.
     inverse = 1.0 / scale
@@ -233,13 +235,13 @@ def _clipped_block(x: Floats, scale: float, low: float, high: float, out: Floats
         near |= abs(abs(t - q) - 0.5) < 1e-9
         q = q if q < high else high
         q = q if q > low else low
-        out[k] = (q + 0.0) * scale  # -0 becomes +0, as integers have it
+        out[k] = (q + 0.0) * factor  # -0 becomes +0, as integers have it
     if near:
         for k in range(x.size):
             q = np.rint(np.float64(x[k]) / scale)
             q = q if q < high else high
             q = q if q > low else low
-            out[k] = (q + 0.0) * scale
+            out[k] = (q + 0.0) * factor
 
 
 @njit(cache=True, nogil=True)
@@ -249,7 +251,7 @@ def clipped_values(x: Floats, scales: Doubles, low: float, high: float, out: Flo
         r, _, i, j = chunk_at(item, x.shape[1])
         for k in range(i, j, BLOCK):
             stop = min(j, k + BLOCK)
-            _clipped_block(x[r, k:stop], scales[r], low, high, out[r, k:stop])
+            clipped_block(x[r, k:stop], scales[r], low, high, scales[r], out[r, k:stop])
 
 
 @njit(cache=True, nogil=True)

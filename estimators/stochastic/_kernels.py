@@ -10,6 +10,7 @@ __all__ = [
     "clipped_slope_sum",
     "inner_backward",
     "narrowed_backward",
+    "narrowed_values",
     "noisy_blocks",
     "random_codes",
     "random_values",
@@ -25,7 +26,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import BLOCK, LANES, chunk_at
+from tetrit.estimators._kernels import BLOCK, LANES, chunk_at, clipped_block
 from tetrit.estimators.elementary._kernels import random_word
 
 Floats: TypeAlias = NDArray[Any]
@@ -255,6 +256,25 @@ def noisy_blocks(
                     noise = -noise if draws[b] & _S1 else noise
                     value = np.float64(row[b])
                     row_out[b] = value if noise == 0.0 else value + noise * step
+
+
+@njit(cache=True, nogil=True)
+def narrowed_values(
+    x: Floats, scales: Doubles, half: float, step: float, narrow_half: float, out: Floats, first: int, last: int
+) -> None:
+    """Write scale step times rint(q / step), q = rint(x / scale), either held in its two's-complement range."""
+    stored = np.empty(BLOCK)
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        width = scales[r] * step
+        for start in range(i, j, BLOCK):
+            part, part_out = x[r, start : min(j, start + BLOCK)], out[r, start : min(j, start + BLOCK)]
+            clipped_block(part, scales[r], -half, half - 1.0, 1.0, stored[: part.size])
+            for k in range(part.size):
+                q = np.rint(stored[k] / step)
+                q = q if q < narrow_half - 1.0 else narrow_half - 1.0
+                q = q if q > -narrow_half else -narrow_half
+                part_out[k] = (q + 0.0) * width
 
 
 @njit(cache=True, nogil=True)

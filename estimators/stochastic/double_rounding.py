@@ -13,6 +13,7 @@ from tetrit import checks, formats
 from tetrit.estimators._kernels import clipped_codes
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import absmax_scales, checked_step, row_steps
@@ -157,6 +158,13 @@ class DoubleRounding(Estimator):
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are uint8 of the same shape."""
         return self._narrowed(self.stored(w))
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = latent(w)
+        halves = 2.0 ** (STORED_BITS - 1), 2.0 ** (self.bits - 1)
+        step = halves[0] / halves[1]
+        return in_one_pass(x, self.axis, out, _kernels.narrowed_values, self._steps(x)[1], halves[0], step, halves[1])
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out` where neither clip is at work, else 0."""
