@@ -13,6 +13,7 @@ __all__ = [
     "BLOCK",
     "CHUNK",
     "LANES",
+    "NEST",
     "band_backward",
     "blended",
     "chunk_at",
@@ -25,6 +26,7 @@ __all__ = [
     "magnitude_sum",
     "nested_backward",
     "nested_codes",
+    "nested_values",
     "scaled",
     "szt_backward",
     "szt_codes",
@@ -47,6 +49,7 @@ Words: TypeAlias = NDArray[Any]
 
 CHUNK = 1 << 15
 LANES = 64
+NEST = 1 << 8  # elements whose exponents under several references stay in the nearest cache
 BLOCK = 1 << 10  # what is done again as a whole if one element of it needs more care
 
 
@@ -98,40 +101,14 @@ def largest_bits(bits: Words, magnitude: Any, parts: Words, first: int, last: in
 
 
 @njit(cache=True, nogil=True)
-def _szt_chunk(x: Floats, threshold: float, codes: Codes, lanes: Doubles) -> tuple[float, np.int64]:
-    lanes[:] = 0.0
-    full = x.size // LANES * LANES
-    for i in range(0, full, LANES):
-        block = x[i : i + LANES]
-        block_codes = codes[i : i + LANES]
-        for k in range(LANES):
-            w = np.float64(block[k])
-            a = abs(w)
-            keep = a > threshold
-            lanes[k] += a if keep else 0.0
-            block_codes[k] = np.uint8(keep) | (np.uint8(math.copysign(1.0, w) < 0.0) << 1)
-    for k in range(x.size - full):
-        w = np.float64(x[full + k])
-        a = abs(w)
-        keep = a > threshold
-        lanes[k] += a if keep else 0.0
-        codes[full + k] = np.uint8(keep) | (np.uint8(math.copysign(1.0, w) < 0.0) << 1)
-    total = 0.0
-    for k in range(LANES):
-        total += lanes[k]
-    kept = np.int64(0)
-    for k in range(x.size):
-        kept += np.int64(codes[k] & 1)
-    return total, kept
-
-
-@njit(cache=True, nogil=True)
-def szt_codes(x: Floats, thresholds: Doubles, codes: Codes, sums: Doubles, kept: Counts, first: int, last: int) -> None:
-    """Write the SZT code (b1 = sign bit, b0 = |x| > threshold), and sum and count of the kept |x| of every chunk."""
-    lanes = np.empty(LANES)
+def szt_codes(x: Floats, thresholds: Doubles, codes: Codes, first: int, last: int) -> None:
+    """Write the SZT code: b1 = sign bit, b0 = |x| > threshold."""
     for item in range(first, last):
-        r, c, i, j = chunk_at(item, x.shape[1])
-        sums[r, c], kept[r, c] = _szt_chunk(x[r, i:j], thresholds[r], codes[r, i:j], lanes)
+        r, _, i, j = chunk_at(item, x.shape[1])
+        part, part_codes, threshold = x[r, i:j], codes[r, i:j], thresholds[r]
+        for k in range(part.size):
+            w = np.float64(part[k])
+            part_codes[k] = np.uint8(abs(w) > threshold) | (np.uint8(math.copysign(1.0, w) < 0.0) << 1)
 
 
 @njit(cache=True, nogil=True)
@@ -157,7 +134,7 @@ def _kept_chunk(x: Floats, threshold: float, lanes: Doubles) -> tuple[float, np.
 
 @njit(cache=True, nogil=True)
 def szt_kept(x: Floats, thresholds: Doubles, sums: Doubles, kept: Counts, first: int, last: int) -> None:
-    """Write sum and count of the |x| > threshold of every chunk, as `szt_codes` does."""
+    """Write sum and count of the |x| > threshold of every chunk."""
     lanes = np.empty(LANES)
     for item in range(first, last):
         r, c, i, j = chunk_at(item, x.shape[1])
@@ -255,16 +232,48 @@ def clipped_values(x: Floats, scales: Doubles, low: float, high: float, out: Flo
 
 
 @njit(cache=True, nogil=True)
-def blended(
-    x: Floats, codes: Codes, table: Doubles, scales: Doubles, lam: float, out: Floats, first: int, last: int
+def _blended_block(
+    x: Floats, scale: float, borders: Doubles, terms: Doubles, zero: bool, rest: float, units: Doubles, out: Floats
 ) -> None:
-    """Write lam value + (1 - lam) x, the value being that of the code times scale."""
-    rest = 1.0 - lam
+    chosen = units[1]
+    for k in range(x.size):
+        units[0, k] = abs(np.float64(x[k])) / scale
+        chosen[k] = terms[0]
+    for m in range(borders.size):
+        border, term = borders[m], terms[m + 1]
+        for k in range(x.size):
+            chosen[k] = term if units[0, k] >= border else chosen[k]
+    lowest = borders[0] if zero else 0.0
+    for k in range(x.size):
+        w = np.float64(x[k])
+        signed = math.copysign(chosen[k], w)
+        out[k] = (signed if units[0, k] >= lowest else 0.0) + rest * w
+
+
+@njit(cache=True, nogil=True)
+def blended(
+    x: Floats,
+    scales: Doubles,
+    magnitudes: Doubles,
+    borders: Doubles,
+    lam: float,
+    out: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Write lam value + (1 - lam) x, the value being scale times the magnitude that |x| / scale is given, signed as x.
+
+    The magnitudes ascend; number m + 1 begins at border m. A magnitude of 0 has no sign.
+    """
+    zero, rest = magnitudes[0] == 0.0, 1.0 - lam
+    units, terms = np.empty((2, BLOCK)), np.empty(magnitudes.size)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_codes, part_out, scale = x[r, i:j], codes[r, i:j], out[r, i:j], scales[r]
-        for k in range(part.size):
-            part_out[k] = lam * (table[part_codes[k]] * scale) + rest * np.float64(part[k])
+        for m in range(terms.size):
+            terms[m] = lam * (magnitudes[m] * scales[r])
+        for start in range(i, j, BLOCK):
+            stop = min(j, start + BLOCK)
+            _blended_block(x[r, start:stop], scales[r], borders, terms, zero, rest, units, out[r, start:stop])
 
 
 @njit(cache=True, nogil=True)
@@ -319,6 +328,33 @@ def nested_codes(references: Floats, codes: Codes) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _doubled(row: Floats, powers: Floats) -> None:
+    for k in range(row.size):
+        doubled = powers[k] + powers[k]
+        powers[k] = doubled if row[k] > 0.0 else 1.0
+
+
+@njit(cache=True, nogil=True)
+def _signed(row: Floats, powers: Floats, scale: float, out: Floats) -> None:
+    for k in range(row.size):
+        out[k] = math.copysign(np.float64(powers[k]), np.float64(row[k])) * scale
+
+
+@njit(cache=True, nogil=True)
+def nested_values(out: Floats, references: Floats, scale: float, first: int, last: int) -> None:
+    """Write the values of the codes of `nested_codes` times scale into the one row of `out`."""
+    powers = np.empty(NEST, references.dtype)  # up to 2^7: exact in any type
+    for item in range(first, last):
+        _, _, i, j = chunk_at(item, out.shape[1])
+        for start in range(i, j, NEST):
+            stop = min(j, start + NEST)
+            powers[:] = 1.0
+            for t in range(1, references.shape[0]):
+                _doubled(references[t, start:stop], powers)
+            _signed(references[0, start:stop], powers, scale, out[0, start:stop])
+
+
+@njit(cache=True, nogil=True)
 def _climb(row: Floats, before: Doubles, after: Doubles, powers: Doubles) -> None:
     """Write S_t for the S_{t-1} before it, and 2 to that."""
     for k in range(row.size):
@@ -352,16 +388,23 @@ def _descend(row: Floats, before: Doubles, clip: float, slopes: Doubles, out: Fl
 
 
 @njit(cache=True, nogil=True)
-def nested_backward(references: Floats, grad: Floats, scale: float, clip: float, out: Floats) -> None:
-    """Write the gradient of every reference; H' and sign' are 1 within +-clip and 0 outside (straight through)."""
-    depth, n = references.shape
-    exponents, powers, slopes = np.empty((depth + 1, BLOCK)), np.empty(BLOCK), np.empty(BLOCK)
+def nested_backward(
+    grad: Floats, references: Floats, scale: float, clip: float, out: Floats, first: int, last: int
+) -> None:
+    """Write the gradient of every reference; H' and sign' are 1 within +-clip and 0 outside (straight through).
+
+    `grad` has one row; `references` and `out` have one for every reference.
+    """
+    depth = references.shape[0]
+    exponents, powers, slopes = np.empty((depth + 1, NEST)), np.empty(NEST), np.empty(NEST)
     exponents[1] = 0.0  # S_0; row t has S_{t-1}
-    for i in range(0, n, BLOCK):
-        j = min(n, i + BLOCK)
-        powers[:] = 1.0
-        for t in range(1, depth):
-            _climb(references[t, i:j], exponents[t], exponents[t + 1], powers)
-        _outermost(references[0, i:j], grad[i:j], powers, scale, clip, slopes, out[0, i:j])
-        for t in range(depth - 1, 0, -1):
-            _descend(references[t, i:j], exponents[t], clip, slopes, out[t, i:j])
+    for item in range(first, last):
+        _, _, start, end = chunk_at(item, grad.shape[1])
+        for i in range(start, end, NEST):
+            j = min(end, i + NEST)
+            powers[:] = 1.0
+            for t in range(1, depth):
+                _climb(references[t, i:j], exponents[t], exponents[t + 1], powers)
+            _outermost(references[0, i:j], grad[0, i:j], powers, scale, clip, slopes, out[0, i:j])
+            for t in range(depth - 1, 0, -1):
+                _descend(references[t, i:j], exponents[t], clip, slopes, out[t, i:j])

@@ -82,18 +82,16 @@ class Estimator(ABC):
     ----------
     name : str
         By which `tetrit.estimators.get` knows the class.
-    learnable : dict of str to float
-        Fields (a number, or a tuple with one per channel or table entry) that training learns with the weights, and the
-        least value that each may take. `start` gives them their first values, `parameter_gradients` their gradients.
-    greatest : dict of str to float
-        The greatest value of those learnable fields that have one; a learned value beyond counts as it.
+    learnable : dict of str to (float, float)
+        Fields (a number, or a tuple with one per channel or table entry) that training learns with the weights, each
+        with the least and the greatest value it may take; a learned value beyond counts as the nearer one. `start`
+        gives them their first values, `parameter_gradients` their gradients.
     draws : bool
         Whether calls and `forward` take the keyword `rng`, a `numpy.random.Generator`, for what they draw.
     """
 
     name: ClassVar[str]
-    learnable: ClassVar[dict[str, float]] = {}
-    greatest: ClassVar[dict[str, float]] = {}
+    learnable: ClassVar[dict[str, tuple[float, float]]] = {}
     draws: ClassVar[bool] = False
 
     @abstractmethod

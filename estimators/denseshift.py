@@ -12,6 +12,8 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import _kernels
 from tetrit.estimators._rows import gradient, latent
+from tetrit.estimators._run import largest_magnitudes, run
+from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
 
 _REFERENCES = {"pot2": 2, "pot3": 4, "pot4": 8}
@@ -86,20 +88,37 @@ class DenseShift(Estimator):
         _kernels.nested_codes(x.reshape(len(x), -1), codes)
         return Quantized(codes=codes.reshape(x.shape[1:]), scale=np.array(self.scale), format=self.format)
 
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = self._references(w)
+        direct = False
+        if out is not None:
+            checked(out, x.shape[1:])
+            direct = out.flags.c_contiguous and out.dtype != np.float16 and not np.may_share_memory(out, x)
+        into = out if direct and out is not None else np.empty(x.shape[1:])
+        run(_kernels.nested_values, into.reshape(1, -1), x.reshape(len(x), -1), self.scale)
+        return into if direct else stored(into, out)
+
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the gradient of every reference, of the shape of `w`; within a few roundings of its dtype."""
         x = self._references(w)
         g = gradient(grad_out, x.shape[1:])
         if out is not None:
             checks.output(out, x.shape, g.dtype, apart={"grad_out": g, "w": x}, may_be_same=True)
-        result = np.empty(x.shape, np.float64 if g.dtype == np.float16 else g.dtype)
-        _kernels.nested_backward(
+        kind = np.float64 if g.dtype == np.float16 else g.dtype
+        apart = out is not None and not any(np.may_share_memory(out, each) for each in (g, x))
+        direct = out is not None and apart and out.flags.c_contiguous and out.dtype == kind
+        result = out if direct and out is not None else np.empty(x.shape, kind)
+        run(
+            _kernels.nested_backward,
+            np.ascontiguousarray(g).reshape(1, -1).astype(kind, copy=False),
             x.reshape(len(x), -1),
-            np.ascontiguousarray(g).reshape(-1).astype(result.dtype, copy=False),
             self.scale,
             self.clip,
             result.reshape(len(x), -1),
         )
+        if direct:
+            return result
         with np.errstate(over="ignore"):
             if out is None:
                 return result.astype(g.dtype, copy=False)
@@ -133,5 +152,6 @@ class DenseShift(Estimator):
             raise InvalidValueError(
                 f"`w` must have {count} references on its first axis for '{self.format}', got shape {x.shape}"
             )
-        checks.finite("w", x)
+        if not np.isfinite(largest_magnitudes(x.reshape(1, -1))).all():
+            checks.finite("w", x)
         return x

@@ -3,6 +3,7 @@
 __all__ = ["PowerOfTwo"]
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -94,9 +95,8 @@ class PowerOfTwo(Estimator):
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the blend ``lam * Q(w) + (1 - lam) * w``, in float64 or rounded once into `out`."""
         x = latent(w)
-        codes, scales = self._encoded(x)
-        table = formats.get(self.format).values
-        return in_one_pass(x, self.axis, out, _kernels.blended, codes, table, scales, self.lam)
+        scales = self._scales(x, to_rows(x, self.axis))
+        return in_one_pass(x, self.axis, out, _kernels.blended, scales, *_magnitude_steps(self.format), self.lam)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``(1 - lam) * grad_out``, computed in float64 and rounded once."""
@@ -106,16 +106,33 @@ class PowerOfTwo(Estimator):
     def _encoded(self, x: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """Codes of the rows, and the scale of every row."""
         rows = to_rows(x, self.axis)
+        scales = self._scales(x, rows)
+        units = np.empty(rows.shape)
+        run(_kernels.divided, rows, scales, units)
+        return formats.get(self.format).encode(units), scales
+
+    def _scales(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Scale of every row."""
         largest = largest_magnitudes(rows)
         if not np.isfinite(largest).all():
             checks.finite("w", x)
-        fmt = formats.get(self.format)
-        scales = largest / fmt.max_value
+        scales: NDArray[np.float64] = largest / formats.get(self.format).max_value
         scales[scales == 0] = 1.0
-        units = np.empty(rows.shape)
-        run(_kernels.divided, rows, scales, units)
-        return fmt.encode(units), scales
+        return scales
 
     def at(self, progress: float) -> Self:
         """Return the estimator with the blend ``lam * progress``."""
         return replace(self, lam=self.lam * min(max(float(progress), 0.0), 1.0))
+
+
+@cache
+def _magnitude_steps(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the magnitudes of a format, ascending, and the least double that is rounded to each but the first.
+
+    They double from one to the next, so a middle is exact, and one that is a tie is given where `encode` puts it.
+    """
+    fmt = formats.get(name)
+    magnitudes = np.unique(np.abs(fmt.values))
+    middles = 0.5 * (magnitudes[:-1] + magnitudes[1:])
+    up = fmt.decode(fmt.encode(middles)) == magnitudes[1:]
+    return magnitudes, np.where(up, middles, np.nextafter(middles, np.inf))

@@ -99,11 +99,9 @@ class SZT(Estimator):
         x = latent(w)
         rows = to_rows(x, self.axis)
         means, thresholds = self._thresholds(x, rows)
+        scales = self._scales(rows, means, thresholds)
         codes = np.empty(rows.shape, np.uint8)
-        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
-        kept = np.empty(parts.shape, np.int64)
-        run(_kernels.szt_codes, rows, thresholds, codes, parts, kept)
-        scales = self._scales(means, parts, kept)
+        run(_kernels.szt_codes, rows, thresholds, codes)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis), scale=scale_array(scales, x.shape, self.axis), format="szt"
         )
@@ -117,10 +115,7 @@ class SZT(Estimator):
         x = latent(w)
         rows = to_rows(x, self.axis)
         means, thresholds = self._thresholds(x, rows)
-        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
-        kept = np.empty(parts.shape, np.int64)
-        run(_kernels.szt_kept, rows, thresholds, parts, kept)
-        scales = self._scales(means, parts, kept)
+        scales = self._scales(rows, means, thresholds)
         values = in_one_pass(x, self.axis, out, _kernels.szt_values, thresholds, scales)
         return values, partial(self._gradient, x, rows, means, thresholds)
 
@@ -160,9 +155,12 @@ class SZT(Estimator):
         )
 
     def _scales(
-        self, means: NDArray[np.float64], parts: NDArray[np.float64], kept: NDArray[np.int64]
+        self, rows: NDArray[Any], means: NDArray[np.float64], thresholds: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Scale of every row, from its mean and from sum and count of what every chunk keeps."""
+        """Scale of every row: by its mean, or by sum and count of what it keeps."""
+        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
+        kept = np.empty(parts.shape, np.int64)
+        run(_kernels.szt_kept, rows, thresholds, parts, kept)
         sums, counts = sum_chunks(parts), sum_chunks(kept)
         scales = sums / np.maximum(counts, 1) if self.scale == "kept" else means
         return np.where((counts > 0) & (scales > 0), scales, 1.0)

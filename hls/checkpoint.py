@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tetrit.errors import InvalidValueError, TetritError, ToolError
+from tetrit.files import write_atomic
 from tetrit.hls.stored import StoredLayer, StoredWeight
 from tetrit.sim import QuantizedLinear
 
@@ -183,7 +184,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> No
         "tensors": described,
     }
     header = json.dumps({"sha256": _digest(content), "content": content}, sort_keys=True)
-    _replace(target, _safetensors("numpy").save(tensors, {"tetrit": header}))
+    content = _safetensors("numpy").save(tensors, {"tetrit": header})
+    write_atomic(target, content, what="checkpoint", mark=str(os.getpid()), parents=False)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -321,20 +323,3 @@ def _file(path: str | os.PathLike[str]) -> Path:
     if not Path(path).name or "\0" in str(path):
         raise InvalidValueError(f"`path` must name a file, got {os.fspath(path)!r}")
     return Path(path)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.exists() and not path.is_file():
-            raise InvalidValueError(f"cannot write checkpoint '{path}': it is no regular file")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InvalidValueError(f"cannot write checkpoint '{path}': {error.strerror or error}") from None

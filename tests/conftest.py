@@ -1,9 +1,36 @@
-"""Hypothesis draws new examples on every local run; continuous integration repeats the same ones."""
+"""What all tests share.
+
+Hypothesis draws new examples on every local run; continuous integration repeats the same ones.
+"""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("local", deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def same_without_the_compiler() -> Callable[..., None]:
+    """Run a script that prints digests with numba's compiler and without; what it prints must be the same.
+
+    Without the compiler, numpy warns where its scalars wrap around as they should; `silent` scripts draw no warning.
+    """
+
+    def check(probe: str, *, silent: bool = False) -> None:
+        answers = []
+        for disabled in ("0", "1"):
+            env = os.environ | {"NUMBA_DISABLE_JIT": disabled}
+            done = subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, text=True, check=True)
+            assert not silent or done.stderr == ""
+            answers.append(done.stdout)
+        assert answers[0] == answers[1]
+        assert len(answers[0].split()[0]) == 64
+
+    return check

@@ -100,10 +100,10 @@ class Schedule:
         self.steps += 1
         self._follow()
         for quantizer, estimator in self._learning:
-            for name, least in estimator.learnable.items():
+            for name, ends in estimator.learnable.items():
                 value = getattr(quantizer, name, None)
                 if value is not None:
-                    value.clamp_(least, estimator.greatest.get(name))
+                    value.clamp_(*ends)
         for owner, key, quantizer in self._moving:
             latent = getattr(owner, key)
             if latent.requires_grad:

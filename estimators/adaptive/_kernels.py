@@ -1,7 +1,8 @@
 """Golden kernels of the adaptive estimators, under the rules of `tetrit.estimators._kernels`: rows, chunks, float64."""
 
-__all__ = ["dead_terms", "histogram_counts", "revived_backward"]
+__all__ = ["dead_terms", "histogram_counts", "revived_backward", "ternary_values"]
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,17 @@ Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.uint8]
 Counts: TypeAlias = NDArray[np.int64]
+
+
+@njit(cache=True, nogil=True)
+def ternary_values(x: Floats, thresholds: Doubles, scales: Doubles, out: Floats, first: int, last: int) -> None:
+    """Write scale with the sign of x where |x| > threshold, and +0 elsewhere."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        part, part_out, threshold, scale = x[r, i:j], out[r, i:j], thresholds[r], scales[r]
+        for k in range(part.size):
+            w = np.float64(part[k])
+            part_out[k] = math.copysign(scale, w) if abs(w) > threshold else 0.0
 
 
 @njit(cache=True, nogil=True)

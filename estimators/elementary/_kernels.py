@@ -11,10 +11,13 @@ Constants: the parts of pi/2 and the coefficients of sine and cosine are those o
 __all__ = [
     "COSINE",
     "EXPONENTIAL",
+    "FIRST_FACTOR",
     "HALF_PI",
+    "INCREMENT",
     "LARGEST_PHASE",
     "LOGARITHM",
     "MIDDLE",
+    "SECOND_FACTOR",
     "SINE",
     "SUBNORMAL",
     "TURNS",
@@ -74,7 +77,6 @@ _E0, _E1, _E2, _E3, _E4, _E5, _E6, _E7, _E8, _E9, _E10, _E11, _E12, _E13, _E14 =
 TURNS = 2.0 / math.pi
 """Quarter turns in a radian."""
 
-_MANTISSA = (1 << 52) - 1
 SUBNORMAL = 2.0**-1022
 """What lies below has no exponent of its own."""
 
@@ -82,16 +84,17 @@ MIDDLE = 0x3FE6A09E667F3BCD
 """The bits of sqrt(1/2): from it to twice as much, a mantissa is taken as it is."""
 
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
+INCREMENT, FIRST_FACTOR, SECOND_FACTOR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+"""The constants of SplitMix64 (Steele, Lea, Flood, 2014)."""
+
+_INCREMENT, _FIRST, _SECOND = np.uint64(INCREMENT), np.uint64(FIRST_FACTOR), np.uint64(SECOND_FACTOR)
 _S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 
 @njit(cache=True, nogil=True)
 def random_word(key: Any, number: int) -> Any:
     """Return output `number` of the generator SplitMix64 in the state `key`, both uint64: 64 random bits."""
-    x = key + (np.uint64(number) + np.uint64(1)) * _GOLDEN
+    x = key + (np.uint64(number) + np.uint64(1)) * _INCREMENT
     x = (x ^ (x >> _S30)) * _FIRST
     x = (x ^ (x >> _S27)) * _SECOND
     return x ^ (x >> _S31)

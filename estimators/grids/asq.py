@@ -88,7 +88,7 @@ class ASQ(Estimator):
     """
 
     name: ClassVar[str] = "asq"
-    learnable: ClassVar[dict[str, float]] = {"step": _LEAST, "beta": _LEAST}
+    learnable: ClassVar[dict[str, tuple[float, float]]] = {"step": (_LEAST, math.inf), "beta": (_LEAST, math.inf)}
 
     format: str = "uint4"
     axis: int | None = 0

@@ -90,7 +90,7 @@ class LearnedTable(Estimator):
     """
 
     name: ClassVar[str] = "codebook"
-    learnable: ClassVar[dict[str, float]] = {"table": -math.inf}
+    learnable: ClassVar[dict[str, tuple[float, float]]] = {"table": (-math.inf, math.inf)}
 
     entries: int = 16
     table: tuple[float, ...] | None = None

@@ -108,8 +108,7 @@ class NUPES(Estimator):
     """
 
     name: ClassVar[str] = "nupes"
-    learnable: ClassVar[dict[str, float]] = {"power": _LEAST}
-    greatest: ClassVar[dict[str, float]] = {"power": _MOST}
+    learnable: ClassVar[dict[str, tuple[float, float]]] = {"power": (_LEAST, _MOST)}
 
     bits: int = 4
     axis: int | None = None

@@ -1,6 +1,6 @@
 """Golden kernels of this family, under the rules of `tetrit.estimators._kernels`: chunks, float64, fixed order."""
 
-__all__ = ["products", "root_codes"]
+__all__ = ["products", "root_codes", "root_sums", "root_values"]
 
 from typing import Any, TypeAlias
 
@@ -16,42 +16,87 @@ Codes: TypeAlias = NDArray[np.uint8]
 
 
 @njit(cache=True, nogil=True)
-def _root_chunk(re: Floats, im: Floats, codes: Codes, sums: Doubles, counts: Doubles) -> None:
-    lanes = np.zeros((2, LANES))
+def _root_chunk(re: Floats, im: Floats, lanes: Doubles, sums: Doubles, counts: Doubles) -> None:
+    on_real, on_imaginary = lanes[0], lanes[1]
+    on_real[:] = 0.0
+    on_imaginary[:] = 0.0
     finite: np.bool_ = np.bool_(True)
-    for start in range(0, re.size, LANES):
+    imaginary = np.int64(0)
+    full = re.size // LANES * LANES
+    for start in range(0, full, LANES):
         part_re, part_im = re[start : start + LANES], im[start : start + LANES]
-        part_codes = codes[start : start + LANES]
-        for k in range(part_re.size):
-            x, y = np.float64(part_re[k]), np.float64(part_im[k])
-            a, b = abs(x), abs(y)
+        for k in range(LANES):
+            a, b = abs(np.float64(part_re[k])), abs(np.float64(part_im[k]))
             finite &= a + b < np.inf
             across = a < b
-            negative = y < 0.0 if across else x < 0.0
-            part_codes[k] = np.uint8(across) | (np.uint8(negative) << 1)
-            lanes[0, k] += 0.0 if across else a
-            lanes[1, k] += b if across else 0.0
+            on_real[k] += 0.0 if across else a
+            on_imaginary[k] += b if across else 0.0
+            imaginary += np.int64(across)
+    for k in range(re.size - full):
+        a, b = abs(np.float64(re[full + k])), abs(np.float64(im[full + k]))
+        finite &= a + b < np.inf
+        across = a < b
+        on_real[k] += 0.0 if across else a
+        on_imaginary[k] += b if across else 0.0
+        imaginary += np.int64(across)
     for part in range(2):
         total = 0.0
         for k in range(LANES):
             total += lanes[part, k]
         sums[part] = total if finite else np.inf
-    imaginary = np.int64(0)
-    for k in range(codes.size):
-        imaginary += np.int64(codes[k] & 1)
-    counts[0] = codes.size - imaginary
+    counts[0] = re.size - imaginary
     counts[1] = imaginary
 
 
 @njit(cache=True, nogil=True)
-def root_codes(re: Floats, im: Floats, codes: Codes, sums: Doubles, counts: Doubles, first: int, last: int) -> None:
-    """Write the code k of the nearest i^k; of every chunk and either axis, sum and count of the magnitudes on it.
+def root_sums(re: Floats, im: Floats, sums: Doubles, counts: Doubles, first: int, last: int) -> None:
+    """Write, of every chunk and either axis, sum and count of the magnitudes of the numbers that land on it.
 
     The sums of a chunk are infinite where it holds a value that is not finite.
     """
+    lanes = np.empty((2, LANES))
     for item in range(first, last):
         r, c, i, j = chunk_at(item, re.shape[1])
-        _root_chunk(re[r, i:j], im[r, i:j], codes[r, i:j], sums[r, :, c], counts[r, :, c])
+        _root_chunk(re[r, i:j], im[r, i:j], lanes, sums[r, :, c], counts[r, :, c])
+
+
+@njit(cache=True, nogil=True)
+def root_codes(re: Floats, im: Floats, codes: Codes, first: int, last: int) -> None:
+    """Write the code k of the nearest i^k; the real axis wins where both parts have the same magnitude."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, re.shape[1])
+        part_re, part_im, part_codes = re[r, i:j], im[r, i:j], codes[r, i:j]
+        for k in range(part_re.size):
+            x, y = np.float64(part_re[k]), np.float64(part_im[k])
+            across = abs(x) < abs(y)
+            negative = y < 0.0 if across else x < 0.0
+            part_codes[k] = np.uint8(across) | (np.uint8(negative) << 1)
+
+
+@njit(cache=True, nogil=True)
+def _root_values(re: Floats, im: Floats, reals: Doubles, imaginaries: Doubles, out_re: Floats, out_im: Floats) -> None:
+    re0, re1, re2, re3 = reals[0], reals[1], reals[2], reals[3]
+    im0, im1, im2, im3 = imaginaries[0], imaginaries[1], imaginaries[2], imaginaries[3]
+    for k in range(re.size):
+        x, y = np.float64(re[k]), np.float64(im[k])
+        across = abs(x) < abs(y)
+        left, below = x < 0.0, y < 0.0
+        on_real = re2 if left else re0
+        on_imaginary = re3 if below else re1
+        out_re[k] = on_imaginary if across else on_real
+        on_real = im2 if left else im0
+        on_imaginary = im3 if below else im1
+        out_im[k] = on_imaginary if across else on_real
+
+
+@njit(cache=True, nogil=True)
+def root_values(
+    re: Floats, im: Floats, reals: Doubles, imaginaries: Doubles, out: Floats, first: int, last: int
+) -> None:
+    """Write both parts of what the codes of `root_codes` stand for: entry k of the row in `reals`, `imaginaries`."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, re.shape[1])
+        _root_values(re[r, i:j], im[r, i:j], reals[r], imaginaries[r], out[0, r, i:j], out[1, r, i:j])
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tetrit import checks
+from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import (
     checked_axis,
@@ -19,6 +19,7 @@ from tetrit.estimators._rows import (
     to_rows,
 )
 from tetrit.estimators._run import chunk_count, run, sum_chunks
+from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.pairs import _kernels
 
@@ -86,16 +87,9 @@ class Fairy(Estimator):
         """Quantise both parts; codes are uint8 of the shape of one part."""
         x = _parts(w)
         re, im = (to_rows(part, self.axis) for part in x)
+        scales = _scales(x, re, im)
         codes = np.empty(re.shape, np.uint8)
-        sums, counts = np.empty((2, len(re), 2, chunk_count(re.shape[1])))
-        run(_kernels.root_codes, re, im, codes, sums, counts)
-        flat = 2 * len(re), chunk_count(re.shape[1])
-        totals, landed = (sum_chunks(each.reshape(flat)).reshape(-1, 2) for each in (sums, counts))
-        if not np.isfinite(totals).all():
-            checks.finite("w", x)
-            raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
-        scales = totals / np.maximum(landed, 1.0)
-        scales[scales == 0] = 1.0
+        run(_kernels.root_codes, re, im, codes)
         shape = x.shape[1:]
         pair = np.stack([scale_array(np.ascontiguousarray(each), shape, self.axis) for each in scales.T])
         return Quantized(
@@ -103,6 +97,25 @@ class Fairy(Estimator):
             scale=pair.reshape(2, *(pair.shape[1:] or (1,) * len(shape))),
             format="fairy2",
         )
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        x = _parts(w)
+        re, im = (to_rows(part, self.axis) for part in x)
+        scales = _scales(x, re, im)
+        roots = formats.get("fairy2").values
+        reals, imaginaries = (
+            np.ascontiguousarray(part * scales[:, [axis]]) for axis, part in enumerate((roots.real, roots.imag))
+        )
+        if out is not None:
+            checked(out, x.shape)
+            direct = self.axis in (None, 0) and out.flags.c_contiguous and out.dtype != np.float16
+            if direct and not any(np.may_share_memory(out, part) for part in (re, im)):
+                run(_kernels.root_values, re, im, reals, imaginaries, out.reshape(2, *re.shape))
+                return out
+        into = np.empty((2, *re.shape))
+        run(_kernels.root_values, re, im, reals, imaginaries, into)
+        return stored(np.stack([from_rows(part, x.shape[1:], self.axis) for part in into]), out)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""
@@ -124,6 +137,20 @@ class Fairy(Estimator):
         if x.ndim == 0 or len(x) % 2:
             raise InvalidValueError(f"`w` must have an even number of rows to make pairs, got shape {x.shape}")
         return self, x.reshape(2, len(x) // 2, *x.shape[1:])
+
+
+def _scales(x: NDArray[Any], re: NDArray[Any], im: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the scales of both axes, (rows, 2), for the parts of `x` as rows."""
+    chunks = chunk_count(re.shape[1])
+    sums, counts = np.empty((2, len(re), 2, chunks))
+    run(_kernels.root_sums, re, im, sums, counts)
+    totals, landed = (sum_chunks(each.reshape(2 * len(re), chunks)).reshape(-1, 2) for each in (sums, counts))
+    if not np.isfinite(totals).all():
+        checks.finite("w", x)
+        raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
+    scales: NDArray[np.float64] = totals / np.maximum(landed, 1.0)
+    scales[scales == 0] = 1.0
+    return scales
 
 
 def _parts(w: ArrayLike) -> NDArray[Any]:

@@ -145,7 +145,7 @@ def _cells(x: Floats, scale: float, values: Doubles, above: Doubles, gaps: Doubl
         lowest, highest = values[0], values[-1]
         for k in range(x.size):
             v = np.float64(x[k]) / scale
-            inside = lowest <= v < highest
+            inside = (lowest <= v) & (v < highest)
             above[k] = v - np.floor(v) if inside else 0.0
             gaps[k] = 1.0 if inside else 0.0
         return

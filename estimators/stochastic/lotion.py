@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
+from tetrit.estimators._kernels import scaled
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run
-from tetrit.estimators._values import stored
+from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import REAL_FORMATS, absmax_scales, neighbours, sums
@@ -128,7 +129,7 @@ class LOTION(Estimator):
         if self.form == "sampled":
             return self._rounding.forward(w, rng=rng, out=out)
         x, _, _ = self._scaled(w)
-        return stored(x.astype(np.float64), out)
+        return in_one_pass(x, None, out, scaled, 1.0)
 
     def variance(self, w: ArrayLike) -> NDArray[np.float64]:
         """Return the variance of the rounding of every weight, s^2 (v - a)(b - v), float64 of the shape of `w`."""

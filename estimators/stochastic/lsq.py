@@ -81,7 +81,7 @@ class LSQ(Estimator):
     """
 
     name: ClassVar[str] = "lsq"
-    learnable: ClassVar[dict[str, float]] = {"step": np.finfo(np.float32).tiny.item()}
+    learnable: ClassVar[dict[str, tuple[float, float]]] = {"step": (np.finfo(np.float32).tiny.item(), math.inf)}
 
     format: str = "int4"
     axis: int | None = None

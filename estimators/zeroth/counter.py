@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 
 from tetrit import checks
 from tetrit.estimators._run import run
+from tetrit.estimators.elementary._kernels import FIRST_FACTOR, INCREMENT, SECOND_FACTOR
 from tetrit.estimators.zeroth import _kernels
 
 _MASK = 2**64 - 1
-_GOLDEN = 0x9E3779B97F4A7C15
 MAX_SEED = _MASK
 MAX_OFFSET = 2**62
 
 
 def _mixed(x: int) -> int:
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    x = ((x ^ (x >> 30)) * FIRST_FACTOR) & _MASK
+    x = ((x ^ (x >> 27)) * SECOND_FACTOR) & _MASK
     return x ^ (x >> 31)
 
 
 def key_of(seed: int) -> int:
     """Return the key of a seed: its hash, so that neighbouring seeds have unrelated streams."""
     seed = checks.integer("seed", seed, minimum=0, maximum=MAX_SEED)
-    return _mixed((seed + _GOLDEN) & _MASK)
+    return _mixed((seed + INCREMENT) & _MASK)
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -46,7 +46,7 @@ def step_seed(seed: int, step: int) -> int:
     (True, False)
     """
     step = checks.integer("step", step, minimum=0)
-    return _mixed((key_of(seed) + (step + 1) * _GOLDEN) & _MASK)
+    return _mixed((key_of(seed) + (step + 1) * INCREMENT) & _MASK)
 
 
 def counter_words(n: int, *, seed: int, offset: int = 0) -> NDArray[np.uint64]:

@@ -1,9 +1,5 @@
 """Sine, cosine and powers: against arithmetic of 200 bits, at their special points, and without the compiler."""
 
-import os
-import subprocess
-import sys
-
 import mpmath
 import numpy as np
 import pytest
@@ -69,10 +65,5 @@ print(hashlib.sha256(out.tobytes() + waves.tobytes()).hexdigest())
 """
 
 
-def test_without_the_compiler_the_bits_are_the_same():
-    answers = set()
-    for disabled in ("0", "1"):
-        env = os.environ | {"NUMBA_DISABLE_JIT": disabled}
-        done = subprocess.run([sys.executable, "-c", PROBE], env=env, capture_output=True, text=True, check=True)
-        answers.add(done.stdout)
-    assert len(answers) == 1
+def test_without_the_compiler_the_bits_are_the_same(same_without_the_compiler):
+    same_without_the_compiler(PROBE)

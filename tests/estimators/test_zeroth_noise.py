@@ -1,11 +1,8 @@
 """The counter-based noise: published numbers, a slow reference in Python integers, its distribution, its streams."""
 
 import math
-import os
 import re
 import statistics
-import subprocess
-import sys
 
 import numba
 import numpy as np
@@ -184,12 +181,5 @@ print(digest.hexdigest())
 """
 
 
-def test_without_the_compiler_the_bits_are_the_same():
-    answers = []
-    for disabled in ("0", "1"):
-        env = os.environ | {"NUMBA_DISABLE_JIT": disabled}
-        done = subprocess.run([sys.executable, "-c", PROBE], env=env, capture_output=True, text=True, check=True)
-        assert done.stderr == ""
-        answers.append(done.stdout)
-    assert answers[0] == answers[1]
-    assert len(answers[0].strip()) == 64
+def test_without_the_compiler_the_bits_are_the_same(same_without_the_compiler):
+    same_without_the_compiler(PROBE, silent=True)

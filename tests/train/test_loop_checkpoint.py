@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tetrit.errors import InvalidValueError
+from tetrit.files import write_atomic
 from tetrit.train.loop import checkpoint
-from tetrit.train.loop.files import write_atomic
 
 STATE = {
     "tensor": torch.arange(6.0).reshape(2, 3),

@@ -315,7 +315,7 @@ def test_learned_steps_learn():
     assert q.step.item() != first
     assert q.estimator.step == q.step.item()
     q.step.data.fill_(-1.0)
-    assert q.estimator.step == estimators.LSQ.learnable["step"]
+    assert q.estimator.step == estimators.LSQ.learnable["step"][0]
     assert q(w).isfinite().all()
 
 

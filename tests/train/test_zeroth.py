@@ -5,14 +5,13 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from tetrit.errors import InvalidValueError, UnknownNameError  # noqa: E402
-from tetrit.estimators.zeroth import SPSA, step_seed  # noqa: E402
-from tetrit.estimators.zeroth.counter import key_of  # noqa: E402
-from tetrit.train import digits, zeroth  # noqa: E402
-from tetrit.train.zeroth import ElasticZO, ZerothOrder, add_noise  # noqa: E402
+from tetrit.errors import InvalidValueError, UnknownNameError
+from tetrit.estimators.zeroth import SPSA, step_seed
+from tetrit.estimators.zeroth.counter import key_of
+from tetrit.train import digits, zeroth
+from tetrit.train.zeroth import ElasticZO, ZerothOrder, add_noise
 
 DISTRIBUTIONS = ["rademacher", "normal"]
 

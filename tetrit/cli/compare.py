@@ -30,8 +30,8 @@ def command(
     Writes comparison.json, comparison.md, cells.csv and figures. Ctrl-C leaves with exit code 130; --resume goes on
     from there.
     """
+    from tetrit.files import write_atomic
     from tetrit.train import compare, loop
-    from tetrit.train.loop.files import write_atomic
 
     chosen = compare.load_config(config)
     folder = Path("build", "compare", config.stem) if out is None else out

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tetrit.errors import InvalidValueError
+from tetrit.files import write_atomic
 from tetrit.train.compare.config import Cell
-from tetrit.train.loop.files import write_atomic
 from tetrit.train.loop.start import CHECKPOINT
 from tetrit.train.loop.start import run as train
 

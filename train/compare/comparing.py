@@ -8,10 +8,11 @@ from typing import Any
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError, ToolError
+from tetrit.files import write_atomic
 from tetrit.train.compare.cells import read_result
 from tetrit.train.compare.config import Cell, CompareConfig
 from tetrit.train.compare.results import summarise, to_json
-from tetrit.train.loop.files import alone, write_atomic
+from tetrit.train.loop.files import alone
 from tetrit.train.loop.interrupt import Interrupted
 
 COMPARISON = "comparison.json"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from tetrit.errors import InvalidValueError
-from tetrit.train.loop.files import write_atomic
+from tetrit.files import write_atomic
 
 SCHEMA = 1
 """Version of the layout and of the keys in the payload."""

@@ -1,6 +1,6 @@
-"""Files that are there in full or not at all."""
+"""Folders that one training holds at a time."""
 
-__all__ = ["alone", "write_atomic"]
+__all__ = ["alone"]
 
 import os
 from collections.abc import Iterator
@@ -42,46 +42,3 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(held)
-
-
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path` in one step, whatever interrupts it.
-
-    It is written and flushed to the disk under another name in the same folder, and then takes the place of what was
-    there.
-
-    Parameters
-    ----------
-    path : Path
-        The folder is made if need be.
-    content : bytes or str
-        A text is written as UTF-8.
-
-    Raises
-    ------
-    InvalidValueError
-        If the disk or the folder refuses, or what is there is no regular file.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.partial")  # always the same: what a kill leaves is replaced by the next
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            raise InvalidValueError(f"cannot write '{path}': it is no regular file")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if os.name == "posix":  # the new name is on the disk only once its folder is
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except OSError as error:
-        raise InvalidValueError(f"cannot write '{path}': {error.strerror or error}") from None

@@ -16,11 +16,11 @@ import torch
 
 import tetrit
 from tetrit.errors import InvalidValueError, ToolError
+from tetrit.files import write_atomic
 from tetrit.train.data import ImageData, TextData
 from tetrit.train.loop import checkpoint
 from tetrit.train.loop.batches import batches
 from tetrit.train.loop.config import LoopConfig
-from tetrit.train.loop.files import write_atomic
 from tetrit.train.loop.generators import seeded
 from tetrit.train.loop.start import CHECKPOINT, METRICS, MODEL, TIMINGS
 from tetrit.train.loop.trainer import Trainer

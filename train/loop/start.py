@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tetrit.errors import InvalidValueError, ToolError
+from tetrit.files import write_atomic
 from tetrit.train.loop.config import LoopConfig
-from tetrit.train.loop.files import alone, write_atomic
+from tetrit.train.loop.files import alone
 from tetrit.train.loop.memory import enough
 
 CHECKPOINT = "checkpoint.pt"

@@ -2,6 +2,7 @@
 
 __all__ = ["GPT", "LSTM", "MLP", "MODELS", "VGG", "LeNet", "ModelSpec", "ResNet"]
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,11 +17,12 @@ _LARGEST = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSpec:
+class ImageSpec(ABC):
     """A network from images to the scores of classes."""
 
     reads: ClassVar[str] = "images"
 
+    @abstractmethod
     def build(self, shape: tuple[int, int, int], classes: int) -> "nn.Module":
         """Return the module, initialised from torch's generator.
 
@@ -30,11 +32,10 @@ class ImageSpec:
             Channels, height and width of an image.
         classes : int
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSpec:
+class TextSpec(ABC):
     """A network from symbols to the scores of each next symbol.
 
     Parameters
@@ -49,9 +50,9 @@ class TextSpec:
     def __post_init__(self) -> None:
         _integers(self, "context")
 
+    @abstractmethod
     def build(self, symbols: int) -> "nn.Module":
         """Return the module, initialised from torch's generator, for an alphabet of so many `symbols`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,7 @@ def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
         numbers = value.tolist()
         if not math.isfinite(sum(numbers) if isinstance(numbers, list) else numbers):
             raise InvalidValueError(f"learned `{name}` of '{e.name}' must be finite, got {numbers}")
-        least, greatest = e.learnable[name], e.greatest.get(name, math.inf)
+        least, greatest = e.learnable[name]
         if value.ndim == 0:
             now.__dict__[name] = min(max(numbers, least), greatest)
         else:

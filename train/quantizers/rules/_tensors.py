@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from tetrit.estimators._kernels import CHUNK, LANES
+from tetrit.estimators.elementary._kernels import FIRST_FACTOR, INCREMENT, SECOND_FACTOR
 
 
 def to_rows(x: Tensor, axis: int | None) -> Tensor:
@@ -140,7 +141,7 @@ def shifted(x: Tensor, by: int) -> Tensor:
 def random_words(n: int, *, key: int, device: torch.device | str, offset: int = 0) -> Tensor:
     """Return the words of SplitMix64 from number `offset` on, see `tetrit.estimators.elementary`, as int64."""
     numbers = torch.arange(offset + 1, offset + n + 1, dtype=torch.int64, device=device)
-    x = numbers * _signed(0x9E3779B97F4A7C15) + _signed(key)
-    x = (x ^ shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ shifted(x, 27)) * _signed(0x94D049BB133111EB)
+    x = numbers * _signed(INCREMENT) + _signed(key)
+    x = (x ^ shifted(x, 30)) * _signed(FIRST_FACTOR)
+    x = (x ^ shifted(x, 27)) * _signed(SECOND_FACTOR)
     return x ^ shifted(x, 31)

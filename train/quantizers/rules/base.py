@@ -70,7 +70,7 @@ def field_values(e: Any, name: str, learned: Sequence[Tensor], device: torch.dev
     """
     if not learned:
         return numbers(getattr(e, name), device)
-    return learned[learned_names(e).index(name)].double().clamp(e.learnable[name], e.greatest.get(name)).reshape(-1)
+    return learned[learned_names(e).index(name)].double().clamp(*e.learnable[name]).reshape(-1)
 
 
 def field_gradients(e: Any, learned: Sequence[Tensor], found: Mapping[str, Tensor]) -> list[Tensor]:
