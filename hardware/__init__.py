@@ -1,22 +1,41 @@
-"""Frozen descriptions of machines, memories and cell libraries; presets and TOML."""
+"""Frozen descriptions of machines, memories, devices and cell libraries; presets and TOML."""
 
 __all__ = [
+    "CROSSBAR_WEIGHTS",
     "DATAFLOWS",
     "WEIGHT_FORMATS",
+    "Adc",
     "Cell",
     "CellOutput",
+    "Crossbar",
+    "Dac",
+    "Device",
+    "Machine",
     "Memory",
     "ShiftArray",
     "Technology",
+    "devices",
     "from_dict",
     "load",
+    "load_shift_array",
     "presets",
     "technologies",
     "to_dict",
     "to_toml",
 ]
 
+from tetrit.hardware.converters import Adc, Dac
+from tetrit.hardware.crossbar import CROSSBAR_WEIGHTS, Crossbar
+from tetrit.hardware.device import Device, devices
 from tetrit.hardware.memory import Memory
 from tetrit.hardware.shift_array import DATAFLOWS, WEIGHT_FORMATS, ShiftArray
 from tetrit.hardware.technology import Cell, CellOutput, Technology, technologies
-from tetrit.hardware.toml import from_dict, load, presets, to_dict, to_toml
+from tetrit.hardware.toml import (
+    Machine,
+    from_dict,
+    load,
+    load_shift_array,
+    presets,
+    to_dict,
+    to_toml,
+)

@@ -1,19 +1,31 @@
 """Machines as TOML: presets, loading, saving; errors name the file and the field."""
 
-__all__ = ["from_dict", "load", "presets", "to_dict", "to_toml"]
+__all__ = ["Machine", "from_dict", "load", "load_shift_array", "presets", "to_dict", "to_toml"]
 
 import dataclasses
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError, unknown_name
+from tetrit.hardware.converters import Adc, Dac
+from tetrit.hardware.crossbar import Crossbar
+from tetrit.hardware.device import Device
 from tetrit.hardware.memory import Memory
 from tetrit.hardware.shift_array import ShiftArray
 
-KINDS: dict[str, type[ShiftArray]] = {"shift_array": ShiftArray}
+Machine = ShiftArray | Crossbar
+
+KINDS: dict[str, type[Machine]] = {"crossbar": Crossbar, "shift_array": ShiftArray}
+PARTS: dict[str, type[Any]] = {
+    **dict.fromkeys(("weight_memory", "act_memory", "acc_memory"), Memory),
+    "dac": Dac,
+    "adc": Adc,
+}
+NONE = "none"
+"""How a file says that an optional field has no value; TOML has no word for it."""
 
 
 def presets() -> tuple[str, ...]:
@@ -22,7 +34,7 @@ def presets() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
-def load(source: str | Path) -> ShiftArray:
+def load(source: str | Path) -> Machine:
     """Load a machine.
 
     Parameters
@@ -32,7 +44,7 @@ def load(source: str | Path) -> ShiftArray:
 
     Returns
     -------
-    ShiftArray
+    ShiftArray or Crossbar
         Validated.
 
     Raises
@@ -47,10 +59,12 @@ def load(source: str | Path) -> ShiftArray:
     >>> from tetrit import hardware
     >>> hardware.load("shift_16x16").rows
     16
+    >>> hardware.load("crossbar_256_pcm").columns_per_output
+    2
     """
     path = Path(source)
     if path.suffix == ".toml":
-        return from_dict(checks.read_toml("machine file", path), where=str(path))
+        return from_dict(checks.read_toml("machine file", path), where=str(path), folder=path.parent)
     if str(source) not in presets():
         raise unknown_name("machine", str(source), presets())
     text = (resources.files("tetrit.hardware") / "presets" / f"{source}.toml").read_text(encoding="utf-8")
@@ -58,23 +72,55 @@ def load(source: str | Path) -> ShiftArray:
     return from_dict(checks.parse_toml(where, text), where=where)
 
 
-def from_dict(table: Mapping[str, Any], *, where: str = "machine") -> ShiftArray:
-    """Build a machine from a table with the machine's `kind` and its fields; errors begin with `where`."""
+def load_shift_array(source: str | Path) -> ShiftArray:
+    """Load a machine as `load` does, for what only a shift array can do; any other is an InvalidValueError."""
+    machine = load(source)
+    if not isinstance(machine, ShiftArray):
+        raise InvalidValueError(f"{source}: a shift_array is needed here, got a {_kind(machine)}")
+    return machine
+
+
+def from_dict(table: Mapping[str, Any], *, where: str = "machine", folder: Path | None = None) -> Machine:
+    """Build a machine from a table with the machine's `kind` and its fields.
+
+    Parameters
+    ----------
+    table : mapping
+        A crossbar's `device` is a table of a device's fields, the name of a device that comes with tetrit, or the path
+        of a TOML file. An optional field may be "none".
+    where : str
+        Begin of every error.
+    folder : Path, optional
+        Where a relative path of a device starts; by default in the working directory.
+    """
     table = dict(table)
     kind = table.pop("kind", None)
     if kind is None:
         raise InvalidValueError(f"{where}: `kind` is missing; known: {', '.join(KINDS)}")
     if kind not in KINDS:
         raise InvalidValueError(f"{where}: {unknown_name('kind', str(kind), KINDS)}")
-    memories = {f.name for f in dataclasses.fields(KINDS[kind]) if f.name.endswith("_memory")}
+    fields = {f.name for f in dataclasses.fields(KINDS[kind])}
     values: dict[str, Any] = {}
     for name, value in table.items():
-        if name in memories:
-            values[name] = _construct(Memory, value, f"{where}: [{name}]")
+        if name in fields and name in PARTS:
+            values[name] = _construct(PARTS[name], value, f"{where}: [{name}]")
+        elif name in fields and name == "device":
+            values[name] = _device(value, where, folder)
         else:
             values[name] = value
-    machine: ShiftArray = _construct(KINDS[kind], values, where)
+    machine: Machine = _construct(KINDS[kind], values, where)
     return machine
+
+
+def _device(value: Any, where: str, folder: Path | None) -> Any:
+    if isinstance(value, Mapping):
+        return Device.from_dict(value, where=f"{where}: [device]")
+    if isinstance(value, str):
+        try:
+            return Device.load(folder / value if folder is not None and value.endswith(".toml") else value)
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{where}: {error}") from None
+    return value
 
 
 def _construct(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
@@ -83,23 +129,46 @@ def _construct(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     for f in known:
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values:
             raise InvalidValueError(f"{where}: `{f.name}` is missing")
+    optional = {f.name for f in known if type(None) in get_args(f.type)}
+    values = {name: None if name in optional and value == NONE else value for name, value in values.items()}
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(f"{where}: {error}") from None
 
 
-def to_dict(machine: ShiftArray) -> dict[str, Any]:
-    """Return the table that `from_dict` reads; fields that are None are left out."""
-    kind = next(name for name, cls in KINDS.items() if cls is type(machine))
-    table = {"kind": kind, **dataclasses.asdict(machine)}
-    return {
-        name: {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
-        for name, value in table.items()
-    }
+def to_dict(machine: Machine) -> dict[str, Any]:
+    """Return the table that `from_dict` reads.
+
+    A field that is None is left out where that is its default, and else "none". A device is written in full, so that
+    the table does not change with the devices that come with tetrit.
+
+    Raises
+    ------
+    InvalidValueError
+        The device is of a class of the user's own: its methods cannot be written.
+    """
+    table: dict[str, Any] = {"kind": _kind(machine)}
+    for f in dataclasses.fields(machine):
+        value = getattr(machine, f.name)
+        if isinstance(value, Device) and type(value) is not Device:
+            raise InvalidValueError(
+                f"`device` of class {type(value).__name__} cannot be written as a table; only Device itself can"
+            )
+        if dataclasses.is_dataclass(value):
+            table[f.name] = {key: item for key, item in dataclasses.asdict(value).items() if item is not None}  # type: ignore[arg-type]
+        elif value is not None:
+            table[f.name] = value
+        elif f.default is not None:
+            table[f.name] = NONE
+    return table
 
 
-def to_toml(machine: ShiftArray) -> str:
+def _kind(machine: Machine) -> str:
+    return next(name for name, cls in KINDS.items() if cls is type(machine))
+
+
+def to_toml(machine: Machine) -> str:
     """Return TOML text that `load` reads back to an equal machine."""
     import tomli_w
 

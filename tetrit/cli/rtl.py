@@ -24,7 +24,7 @@ def command(component: str | None, machine: str, output: Path | None, name: str 
         return
     if component is None:
         raise click.UsageError("COMPONENT is missing; `tetrit rtl --list` lists them")
-    text = rtl.to_verilog(rtl.build(component, hardware.load(machine)), name or component)
+    text = rtl.to_verilog(rtl.build(component, hardware.load_shift_array(machine)), name or component)
     if output is None:
         click.echo(text, nl=False)
     else:

@@ -26,7 +26,7 @@ def command(component: str, machine: str, library: str, liberty: Path | None, js
     """Print the area and the critical path of one component."""
     from tetrit import hardware, rtl
 
-    result = rtl.synthesize(rtl.build(component, hardware.load(machine)), library=library, liberty=liberty)
+    result = rtl.synthesize(rtl.build(component, hardware.load_shift_array(machine)), library=library, liberty=liberty)
     if json_path is not None:
         from tetrit.report import write_files
 

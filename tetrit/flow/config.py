@@ -207,4 +207,4 @@ def _machine(table: dict[str, Any], folder: Path) -> ShiftArray:
         raise InvalidValueError("one of `preset` or `path` is needed")
     ((key, value),) = table.items()
     text = _string(key, value)
-    return hardware.load(text if key == "preset" else folder / text)
+    return hardware.load_shift_array(text if key == "preset" else folder / text)
