@@ -232,48 +232,46 @@ def clipped_values(x: Floats, scales: Doubles, low: float, high: float, out: Flo
 
 
 @njit(cache=True, nogil=True)
-def _blended_block(
-    x: Floats, scale: float, borders: Doubles, terms: Doubles, zero: bool, rest: float, units: Doubles, out: Floats
-) -> None:
-    chosen = units[1]
+def _magnitude_units(x: Floats, scale: float, units: Doubles) -> None:
     for k in range(x.size):
-        units[0, k] = abs(np.float64(x[k])) / scale
-        chosen[k] = terms[0]
-    for m in range(borders.size):
-        border, term = borders[m], terms[m + 1]
-        for k in range(x.size):
-            chosen[k] = term if units[0, k] >= border else chosen[k]
-    lowest = borders[0] if zero else 0.0
+        units[k] = abs(np.float64(x[k])) / scale
+
+
+@njit(cache=True, nogil=True)
+def _from_border(units: Doubles, border: float, term: float, chosen: Doubles) -> None:
+    for k in range(units.size):
+        chosen[k] = term if units[k] >= border else chosen[k]
+
+
+@njit(cache=True, nogil=True)
+def _blended_block(x: Floats, units: Doubles, chosen: Doubles, lowest: float, rest: float, out: Floats) -> None:
     for k in range(x.size):
         w = np.float64(x[k])
         signed = math.copysign(chosen[k], w)
-        out[k] = (signed if units[0, k] >= lowest else 0.0) + rest * w
+        term = signed if units[k] >= lowest else 0.0
+        out[k] = term + rest * w
 
 
 @njit(cache=True, nogil=True)
 def blended(
-    x: Floats,
-    scales: Doubles,
-    magnitudes: Doubles,
-    borders: Doubles,
-    lam: float,
-    out: Floats,
-    first: int,
-    last: int,
+    x: Floats, scales: Doubles, magnitudes: Doubles, borders: Doubles, lam: float, out: Floats, first: int, last: int
 ) -> None:
     """Write lam value + (1 - lam) x, the value being scale times the magnitude that |x| / scale is given, signed as x.
 
     The magnitudes ascend; number m + 1 begins at border m. A magnitude of 0 has no sign.
     """
-    zero, rest = magnitudes[0] == 0.0, 1.0 - lam
-    units, terms = np.empty((2, BLOCK)), np.empty(magnitudes.size)
+    lowest = borders[0] if magnitudes[0] == 0.0 else 0.0
+    units, chosen = np.empty(BLOCK), np.empty(BLOCK)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
-        for m in range(terms.size):
-            terms[m] = lam * (magnitudes[m] * scales[r])
         for start in range(i, j, BLOCK):
             stop = min(j, start + BLOCK)
-            _blended_block(x[r, start:stop], scales[r], borders, terms, zero, rest, units, out[r, start:stop])
+            part, part_units, part_chosen = x[r, start:stop], units[: stop - start], chosen[: stop - start]
+            _magnitude_units(part, scales[r], part_units)
+            part_chosen[:] = lam * (magnitudes[0] * scales[r])
+            for m in range(borders.size):
+                _from_border(part_units, borders[m], lam * (magnitudes[m + 1] * scales[r]), part_chosen)
+            _blended_block(part, part_units, part_chosen, lowest, 1.0 - lam, out[r, start:stop])
 
 
 @njit(cache=True, nogil=True)

@@ -14,6 +14,9 @@ from tetrit.parallel import run_items
 _ALONE = 1 << 18
 """Arrays up to this size are done by the calling thread: starting others would cost more than they save."""
 
+_MAGNITUDES: dict[str, np.signedinteger[Any]] = {"f": np.int32(0x7FFFFFFF), "d": np.int64(0x7FFFFFFFFFFFFFFF)}
+"""By character of the dtype, the bits of a float without its sign."""
+
 
 def chunk_count(n: int) -> int:
     """Return the number of chunks of a row of `n` elements."""
@@ -34,7 +37,7 @@ def sum_chunks(parts: NDArray[Any]) -> NDArray[Any]:
     """Add the chunks of every row from left to right; 0 for a row without chunks."""
     if parts.shape[1] == 0:
         return np.zeros(parts.shape[0], parts.dtype)
-    return np.add.accumulate(parts, axis=1)[:, -1]
+    return parts[:, 0] if parts.shape[1] == 1 else np.add.accumulate(parts, axis=1)[:, -1]
 
 
 def sums_of_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -45,9 +48,9 @@ def sums_of_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def largest_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the largest magnitude of every row (0 for an empty one), infinity where a value is not finite."""
-    kind: type[np.signedinteger[Any]] = np.int32 if rows.dtype == np.float32 else np.int64
-    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])), kind)
-    run(_kernels.largest_bits, rows.view(kind), kind(np.iinfo(kind).max), parts)
-    largest = parts.max(axis=1, initial=0).view(rows.dtype).astype(np.float64)
-    return np.where(np.isfinite(largest), largest, np.inf)
+    """Return the largest magnitude of every row (0 for an empty one), not finite where a value is not."""
+    mask = _MAGNITUDES[rows.dtype.char]
+    parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])), mask.dtype)
+    run(_kernels.largest_bits, rows.view(mask.dtype), mask, parts)
+    largest = parts[:, 0] if parts.shape[1] == 1 else parts.max(axis=1, initial=0)
+    return largest.view(rows.dtype).astype(np.float64)

@@ -162,8 +162,9 @@ class SZT(Estimator):
         kept = np.empty(parts.shape, np.int64)
         run(_kernels.szt_kept, rows, thresholds, parts, kept)
         sums, counts = sum_chunks(parts), sum_chunks(kept)
-        scales = sums / np.maximum(counts, 1) if self.scale == "kept" else means
-        return np.where((counts > 0) & (scales > 0), scales, 1.0)
+        scales = sums / np.maximum(counts, 1) if self.scale == "kept" else np.where(counts > 0, means, 0.0)
+        scales[scales == 0] = 1.0
+        return scales
 
     def _thresholds(self, x: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean magnitude and threshold of every row."""

@@ -2,7 +2,9 @@
 
 __all__ = ["STE", "ClippedSTE"]
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +24,7 @@ from tetrit.estimators._rows import (
 )
 from tetrit.estimators._run import largest_magnitudes, run
 from tetrit.estimators._values import in_one_pass
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.base import Estimator, Pullback, Quantized
 
 _BITS = {f"int{bits}": bits for bits in range(2, 17)}
 
@@ -46,7 +48,7 @@ class _Uniform(Estimator):
         x = latent(w)
         rows = to_rows(x, self.axis)
         bits = _BITS[self.format]
-        scales, largest = self._scales(x, rows)
+        scales, largest = self._scales(self._limits(x, rows))
         codes = np.empty(rows.shape, np.uint8 if bits <= 8 else np.uint16)
         run(_kernels.clipped_codes, rows, scales, -largest, largest, 2**bits - 1, codes)
         return Quantized(
@@ -58,15 +60,18 @@ class _Uniform(Estimator):
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
         x = latent(w)
-        scales, largest = self._scales(x, to_rows(x, self.axis))
+        return self._values(x, self._limits(x, to_rows(x, self.axis)), out)
+
+    def _values(self, x: NDArray[Any], limits: NDArray[np.float64], out: NDArray[Any] | None) -> NDArray[Any]:
+        scales, largest = self._scales(limits)
         return in_one_pass(x, self.axis, out, _kernels.clipped_values, scales, -largest, largest)
 
-    def _scales(self, x: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    def _scales(self, limits: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         """Scale of every row, and the largest integer."""
         largest = 2.0 ** (_BITS[self.format] - 1) - 1.0
-        scales = self._limits(x, rows) / largest
+        scales = limits / largest
         # a limit that was given is kept, however small; without one there is nothing to represent
-        scales[scales == 0] = 1.0 if self.limit is None else np.nextafter(0.0, 1.0)
+        scales[scales == 0] = 1.0 if self.limit is None else math.ulp(0.0)
         return scales, largest
 
     def _limits(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -169,12 +174,32 @@ class ClippedSTE(_Uniform):
 
     name: ClassVar[str] = "ste_clipped"
 
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return the values and the backward rule, which share the limits."""
+        x = latent(w)
+        rows = to_rows(x, self.axis)
+        limits = self._limits(x, rows)
+        return self._values(x, limits, out), partial(self._gradient, x, rows, limits)
+
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out` where the forward pass does not saturate, else 0."""
         x = latent(w)
-        g = gradient(grad_out, x.shape)
+        gradient(grad_out, x.shape)  # before any work
         rows = to_rows(x, self.axis)
-        limits = self._limits(x, rows)
+        return self._gradient(x, rows, self._limits(x, rows), grad_out, out)
+
+    def _gradient(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        limits: NDArray[np.float64],
+        grad_out: ArrayLike,
+        out: NDArray[Any] | None,
+    ) -> NDArray[Any]:
         return gradient_out(
-            g, self.axis, out, lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into), w=x
+            gradient(grad_out, x.shape),
+            self.axis,
+            out,
+            lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into),
+            w=x,
         )

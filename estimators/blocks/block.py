@@ -4,7 +4,8 @@ __all__ = ["BlockQuantizer", "rounded", "speaking_of_w"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.blocks import _kernels
 from tetrit.formats import BlockFormat
+from tetrit.parallel import run_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,43 @@ def speaking_of_w(x: NDArray[Any]) -> Iterator[None]:
 
 def rounded(fmt: BlockFormat, x: NDArray[Any], unit: float, out: NDArray[Any] | None) -> NDArray[Any]:
     """Return the values that the format gives `x`, in float64 or in `out`, of any memory order."""
-    if out is None or (checked(out, x.shape).flags.c_contiguous and not np.may_share_memory(out, x)):
-        return fmt.quantize(x, tensor_scale=unit, out=out)
-    return stored(fmt.quantize(x, tensor_scale=unit), out)
+    direct = out is None or (checked(out, x.shape).flags.c_contiguous and not np.may_share_memory(out, x))
+    if fmt.scale == "e8m0" and fmt.block is not None and x.ndim:
+        into = out if direct and out is not None and out.dtype != np.float16 else np.empty(x.shape)
+        _round_by_powers(fmt, x, into)
+    else:
+        into = fmt.quantize(x, tensor_scale=unit, out=out if direct else None)
+    return into if into is out else stored(into, out)
+
+
+def _round_by_powers(fmt: BlockFormat, x: NDArray[Any], out: NDArray[Any]) -> None:
+    """Do what ``fmt.quantize(x, out=out)`` does, of a format whose blocks have powers of two as scales, in one pass."""
+    shape = -1 if x.size else 0, x.shape[-1]
+    rows, target = np.ascontiguousarray(x).reshape(shape), out.reshape(shape)
+    block = min(fmt.block or 1, max(x.shape[-1], 1))
+    info = np.finfo(rows.dtype)
+    words = rows.view(f"u{rows.itemsize}")
+    fraction = words.dtype.type(info.nmant)
+    table = _power_scales(fmt, rows.dtype.name)
+    largest = fmt.element.max_value if isinstance(fmt.element, formats.Integer) else 0.0
+    anchor = 0.5 / float(info.eps)
+    infinite: list[int] = []
+
+    def task(first: int, last: int) -> None:
+        worst = _kernels.block_rounded(rows, words, block, fraction, table, largest, anchor, target, first, last)
+        if worst >> fraction == table.size - 1:
+            infinite.append(first)
+
+    run_items(task, len(rows) * -(-x.shape[-1] // block), block)
+    if infinite:
+        checks.finite("w", x)
+
+
+@cache
+def _power_scales(fmt: BlockFormat, dtype: str) -> NDArray[Any]:
+    """Return the scale that the format gives a block, by the exponent field of its largest magnitude in this type."""
+    info = np.finfo(dtype)
+    words = np.arange(1 << info.bits - 1 - info.nmant, dtype=f"u{info.bits // 8}") << info.nmant
+    scales = np.ones(words.size, dtype)  # the last field is that of infinities and NaN
+    scales[:-1] = fmt.scale_values[replace(fmt, block=1).scales(words[:-1].view(dtype))]
+    return scales

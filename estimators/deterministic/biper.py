@@ -112,9 +112,8 @@ class BiPer(Estimator):
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``scale * sin(frequency * w)`` in stage 1, the values of the codes in stage 2."""
-        if self.stage == 2:
-            return super().forward(w, out=out)
-        return in_one_pass(_phases(w, self.frequency), None, out, _kernels.sine_values, self.scale, self.frequency)
+        kernel = _kernels.sine_signs if self.stage == 2 else _kernels.sine_values
+        return in_one_pass(_phases(w, self.frequency), None, out, kernel, self.scale, self.frequency)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``grad_out * scale * frequency * cos(frequency * w)``."""

@@ -3,7 +3,10 @@
 __all__ = ["ReSTE", "estimating_error", "gradient_variance", "rectified"]
 
 import math
+import operator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,10 +20,27 @@ from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic._means import mean_magnitudes
+from tetrit.estimators.elementary._kernels import SUBNORMAL, powers
 
 
 def _power(value: float) -> float:
     return checks.real("power", value, minimum=1.0)
+
+
+@lru_cache(maxsize=16)
+def _slopes(power: float, clip: float, secant: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the binomial series of (1 + d)^p after its 1, p = 1 / power - 1, and a table of slopes.
+
+    These are c^p / power at the centres c of the cells from `secant` to `clip`, and at last that of the secant.
+    """
+    exponent = (1.0 - power) / power
+    series = np.array(list(accumulate(((exponent - n) / (n + 1) for n in range(_kernels.TERMS)), operator.mul)))
+    first, last = np.array([secant, clip]).view(np.int64) >> _kernels.CELL
+    centres = (np.arange(first, last + 1) << _kernels.CELL | _kernels.CENTRE).view(np.float64)
+    table, flat = np.empty(centres.size), np.empty(1)
+    powers(centres, exponent, table)
+    powers(np.array([secant]), 1.0 / power, flat)
+    return series, np.append(table / power, flat / secant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +56,9 @@ class ReSTE(Estimator):
     Codes are 1 for +1 and 3 for -1 of the format ``int2_symmetric``, since no 1-bit format exists: its zero is never
     used, so bit 1 of a code alone is the weight.
 
-    Contract: bit-exact, the gradient with the power of `tetrit.estimators.elementary` (within a relative 1e-15 at the
-    default `clip` and `secant`), rounded once to the dtype of `grad_out`.
+    Contract: bit-exact. The gradient's powers are those of `tetrit.estimators.elementary` at 128 points between one
+    power of two and the next, times six terms of a binomial series (within a relative 1e-15 at the default `clip` and
+    `secant`); it is rounded once to the dtype of `grad_out`.
 
     Parameters
     ----------
@@ -46,7 +67,7 @@ class ReSTE(Estimator):
     clip : float, default 1.5
         Positive; the t beyond which no gradient passes, in units of `w`.
     secant : float, default 0.1
-        Positive, at most `clip`; the m below which the secant stands for the derivative, in units of `w`.
+        From 2^-1022 to `clip`; the m below which the secant stands for the derivative, in units of `w`.
     axis : int or None, default None
         The channel axis that keeps its own scale; None, as in the released code, for one scale per tensor. Where the
         scale would be 0 (all zeros, an empty tensor), it is 1.
@@ -95,6 +116,8 @@ class ReSTE(Estimator):
         object.__setattr__(self, "secant", checks.real("secant", self.secant, minimum=0.0, exclusive=True))
         if self.secant > self.clip:
             raise InvalidValueError(f"`secant` must be at most `clip` ({self.clip:g}), got {self.secant:g}")
+        if self.secant < SUBNORMAL:
+            raise InvalidValueError(f"`secant` must be at least 2^-1022, got {self.secant:g}")
 
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are uint8 of the same shape."""
@@ -120,13 +143,12 @@ class ReSTE(Estimator):
         g = gradient(grad_out, x.shape)
         rows = to_rows(x, self.axis)
         scales = self._scales(x, rows)
+        slopes = _slopes(self.power, self.clip, self.secant)
         return gradient_out(
             g,
             self.axis,
             out,
-            lambda grad, into: run(
-                _kernels.reste_backward, rows, grad, scales, self.power, self.clip, self.secant, into
-            ),
+            lambda grad, into: run(_kernels.reste_backward, rows, grad, scales, self.secant, self.clip, *slopes, into),
             w=x,
         )
 

@@ -11,13 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._rows import gradient, gradient_out, to_rows
-from tetrit.estimators._run import run
+from tetrit.estimators._rows import gradient, gradient_out
 from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
-from tetrit.estimators.deterministic import _kernels
-from tetrit.estimators.deterministic.n_of_m import checked_along, largest, n_of_m_mask, pack, sortable, spread
-from tetrit.estimators.uniform import STE
+from tetrit.estimators.deterministic.n_of_m import Groups, checked_along, n_of_m_mask, sortable
+from tetrit.estimators.uniform import STE, ClippedSTE
 
 _INNER = STE()
 
@@ -97,52 +95,63 @@ class SRSTE(Estimator):
 
     def __call__(self, w: ArrayLike) -> Quantized:
         """Quantise `w`; codes are those of `inner`, of the shape of `w`."""
-        x = self._sortable(w)
-        kept = self._kept(x)
-        q = self.inner(self._pack(kept, x))
+        x, _ = self._sortable(w)
+        kept = self._groups.largest(x)
+        q = self.inner(self._groups.pack(kept, x))
         codes = np.full(x.shape, _zero_code(self.inner), q.codes.dtype)
-        spread(kept, q.codes, codes, along=self.along)
+        self._groups.spread(kept, q.codes, codes)
         return Quantized(codes=codes, scale=q.scale, format=q.format)
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return what `inner` computes with at kept weights, and 0 at pruned ones."""
-        x = self._sortable(w)
+        x, largest = self._sortable(w)
         single = out is not None and checked(out, x.shape).dtype == np.float32
-        values = np.zeros(x.shape, np.float32 if single else np.float64)
-        kept = self._kept(x)
-        packed = self._pack(kept, x)
-        spread(kept, self.inner.forward(packed, out=np.empty(packed.shape, values.dtype)), values, along=self.along)
-        return stored(values, out)
+        dtype = np.float32 if single else np.float64
+        direct = out is not None and out.dtype == dtype and out.flags.c_contiguous and not np.may_share_memory(out, x)
+        values = out if out is not None and direct else np.empty(x.shape, dtype)
+        if type(self.inner) is STE or type(self.inner) is ClippedSTE:
+            self._integers(self.inner, x, largest, values)
+        else:
+            kept = self._groups.largest(x)
+            packed = self._groups.pack(kept, x)
+            inner = self.inner.forward(packed, out=np.empty(packed.shape, dtype))
+            values[...] = 0.0
+            self._groups.spread(kept, inner, values)
+        return values if direct else stored(values, out)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the inner gradient at kept weights, ``grad_out + decay * w`` at pruned ones."""
-        x = self._sortable(w)
+        x, _ = self._sortable(w)
         g = gradient(grad_out, x.shape)
-        kept = self._kept(x)
+
+        def decayed(grad: NDArray[Any], into: NDArray[Any]) -> None:
+            self._groups.gradient(x, grad.reshape(x.shape), self.decay, into.reshape(x.shape))
+
+        if self.inner.straight_through:
+            return gradient_out(g, None, out, decayed, w=x)
+        kept = self._groups.largest(x)
         # kernels do not take float16; in float64 it is rounded once
         wide = np.ascontiguousarray(g, np.float64 if g.dtype == np.float16 else None)
-        inner = self.inner.backward(self._pack(kept, x), self._pack(kept, wide))
+        inner = self.inner.backward(self._groups.pack(kept, x), self._groups.pack(kept, wide))
 
         def merge(grad: NDArray[Any], into: NDArray[Any]) -> None:
-            result = np.empty_like(into)  # not `into`, which may be the array of `w`
-            run(_kernels.pruned_gradient, to_rows(x, None), grad, self.decay, result)
-            spread(kept, inner, result.reshape(x.shape), along=self.along)
-            into[...] = result
+            decayed(grad, into)
+            self._groups.spread(kept, inner, into.reshape(x.shape))
 
         return gradient_out(g, None, out, merge, w=x)
 
     def after_step(self, w: ArrayLike) -> NDArray[Any]:
         """Return `w` with its kept weights where `inner` has them after the step; pruned ones stay."""
-        x = self._sortable(w)
-        kept = self._kept(x)
+        x, _ = self._sortable(w)
+        kept = self._groups.largest(x)
         moved = np.array(x)
-        spread(kept, self.inner.after_step(self._pack(kept, x)), moved, along=self.along)
+        self._groups.spread(kept, self.inner.after_step(self._groups.pack(kept, x)), moved)
         return moved.astype(np.asarray(w).dtype)
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with an inner one begun at the kept weights, and a copy of `w` to start from."""
-        x = self._sortable(w)
-        inner, _ = self.inner.start(self._pack(self._kept(x), x))
+        x, _ = self._sortable(w)
+        inner, _ = self.inner.start(self._groups.pack(self._groups.largest(x), x))
         return replace(self, inner=inner), np.array(w)
 
     def at(self, progress: float) -> Self:
@@ -151,18 +160,25 @@ class SRSTE(Estimator):
             return self
         return replace(self, inner=self.inner.at(progress))
 
-    def _sortable(self, w: ArrayLike) -> NDArray[Any]:
-        x = sortable(w, self.along)
+    @property
+    def _groups(self) -> Groups:
+        return Groups(n=self.n, m=self.m, along=self.along)
+
+    def _sortable(self, w: ArrayLike) -> tuple[NDArray[Any], float]:
+        x, largest = sortable(w, self.along)
         axis = getattr(self.inner, "axis", None)
         if axis is not None and axis % x.ndim == self.along % x.ndim:
             raise InvalidValueError(f"`inner` must not have a scale that varies along axis {self.along}")
-        return x
+        return x, largest
 
-    def _kept(self, x: NDArray[Any]) -> NDArray[np.bool_]:
-        return largest(x, n=self.n, m=self.m, along=self.along)
-
-    def _pack(self, kept: NDArray[np.bool_], source: NDArray[Any]) -> NDArray[Any]:
-        return pack(kept, source, n=self.n, m=self.m, along=self.along)
+    def _integers(self, inner: STE | ClippedSTE, x: NDArray[Any], largest: float, values: NDArray[Any]) -> None:
+        """Write the values of `inner`: its scale is that of the largest weight, which is kept, so nothing is packed."""
+        if inner.axis is not None:
+            inner.forward(x, out=values)
+            self._groups.clear(x, values)
+            return
+        scale = float(inner(np.array([largest])).scale)
+        self._groups.integers(x, scale, float(formats.get(inner.format).max_value), values)
 
 
 @cache

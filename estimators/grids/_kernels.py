@@ -10,6 +10,7 @@ __all__ = [
     "adaptive_codes",
     "adaptive_sums",
     "adaptive_values",
+    "between_magnitudes",
     "magnitude_histogram",
     "matching_magnitudes",
     "member_sums",
@@ -38,6 +39,8 @@ Counts: TypeAlias = NDArray[np.int64]
 
 _RUN = 1024
 """Elements whose places are counted together: they stay in the first cache. A multiple of the lanes."""
+_FEW = 64
+"""Thresholds up to which levels of float32 are selected as they are: faster than a place and its look-up."""
 _MEMBER_LANES = 8
 _BINS = 1 << 11
 """Of the histogram of a short row: by the upper 11 bits of the magnitude."""
@@ -73,14 +76,34 @@ def place_codes(x: Floats, thresholds: Floats, table: Codes, codes: Codes, first
 
 
 @njit(cache=True, nogil=True)
+def _levels(x: Floats, thresholds: Floats, levels: Floats, out: Floats) -> None:
+    """Write levels[thresholds below x], without the place: one level more than thresholds."""
+    for k in range(x.size):
+        out[k] = levels[0]
+    for b in range(0, thresholds.size, 4):
+        t0, t1, t2, t3 = thresholds[b], thresholds[b + 1], thresholds[b + 2], thresholds[b + 3]
+        l1, l2, l3, l4 = levels[b + 1], levels[b + 2], levels[b + 3], levels[b + 4]
+        for k in range(x.size):
+            v = x[k]
+            level = l1 if v > t0 else out[k]
+            level = l2 if v > t1 else level
+            level = l3 if v > t2 else level
+            out[k] = l4 if v > t3 else level
+
+
+@njit(cache=True, nogil=True)
 def place_values(x: Floats, thresholds: Floats, levels: Floats, out: Floats, first: int, last: int) -> None:
-    """Write the row's levels[place of x]; `out` may be `x`."""
+    """Write the row's levels[place of x]; a row of `levels` is one longer than the thresholds, `out` is not `x`."""
     places = np.empty(_RUN, np.uint8)
+    few = out.itemsize == 4 and thresholds.shape[1] <= _FEW
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
         table = levels[r]
         for start in range(i, j, _RUN):
             part, part_out = x[r, start : min(j, start + _RUN)], out[r, start : min(j, start + _RUN)]
+            if few:
+                _levels(part, thresholds[r], table, part_out)
+                continue
             _places(part, thresholds[r], places[: part.size])
             for k in range(part.size):
                 part_out[k] = table[places[k]]
@@ -302,6 +325,37 @@ def ranked_magnitudes(bits: Codes, sign: Any, shift: Any, k: int, out: Codes, fi
                 found[n] = row[i] & ~sign
                 n += 1
         out[r] = np.sort(found[:n])[k - before - 1]
+
+
+@njit(cache=True, nogil=True)
+def between_magnitudes(bits: Codes, magnitude: Any, low: Any, high: Any, counts: Counts, found: Codes) -> None:
+    """Gather the magnitudes above `low` and below `high`, as many as `found` has room for.
+
+    `bits` are signed integers and `magnitude` the mask that clears their sign. `counts` become the number of magnitudes
+    up to `low`, the number between `low` and `high`, and the largest magnitude.
+    """
+    flags = np.zeros(_RUN, np.uint8)
+    words = flags.view(np.uint64)
+    n, n_low, largest = 0, np.int64(0), magnitude & 0
+    for start in range(0, bits.size, _RUN):
+        part = bits[start : start + _RUN]
+        part_low = np.int32(0)  # in 32 bits, so that a vector holds as many counters as floats
+        for k in range(part.size):
+            a = part[k] & magnitude
+            part_low = np.int32(part_low + np.int32(a <= low))
+            largest = max(largest, a)
+            flags[k] = (a > low) & (a < high)
+        flags[part.size :] = 0
+        n_low += part_low
+        for i in range(words.size):  # hardly any has a flag
+            if words[i] == 0:
+                continue
+            for k in range(8 * i, 8 * i + 8):
+                if flags[k] != 0:
+                    if n < found.size:
+                        found[n] = part[k] & magnitude
+                    n += 1
+    counts[0], counts[1], counts[2] = n_low, n, largest
 
 
 @njit(cache=True, nogil=True)

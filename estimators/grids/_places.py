@@ -137,9 +137,10 @@ def grid_values(
 
     def kernel(into: NDArray[Any]) -> None:
         for part in _slabs(grid, len(rows)):
-            with np.errstate(over="ignore", under="ignore"):
-                levels = (scales[part, None] * grid.values).astype(into.dtype, copy=False)
             limits = thresholds(grid.borders, scales[part], rows.dtype)
+            levels = np.zeros((len(limits), limits.shape[1] + 1), into.dtype)
+            with np.errstate(over="ignore", under="ignore"):
+                levels[:, : grid.values.size] = scales[part, None] * grid.values
             run(_kernels.place_values, rows[part], limits, levels, into[part])
 
     return values_pass(kernel, rows, shape, axis, out)

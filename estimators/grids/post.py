@@ -12,10 +12,10 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._kernels import band_backward
 from tetrit.estimators._rows import checked_axis, gradient, gradient_out, latent, scale_array, to_rows
-from tetrit.estimators._run import largest_magnitudes, run
+from tetrit.estimators._run import run
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.grids._places import Grid, grid_codes, grid_values, nearest_grid
-from tetrit.estimators.grids._quantile import magnitude_quantiles
+from tetrit.estimators.grids._quantile import quantiles_and_largest
 
 _FORMATS = ("post4", "pot3z", "pot4z")
 
@@ -138,8 +138,7 @@ class POST(Estimator):
     def _alphas(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and alpha of every row; 0 where all is 0."""
         rows = to_rows(x, self.axis)
-        largest = largest_magnitudes(rows)
+        alphas, largest = quantiles_and_largest(rows, self.quantile)
         if not np.isfinite(largest).all():
             checks.finite("w", x)
-        alphas = magnitude_quantiles(rows, self.quantile)
         return rows, np.where(alphas == 0, largest, alphas)

@@ -8,6 +8,7 @@ computes it.
 
 __all__ = [
     "clipped_slope_sum",
+    "copied",
     "inner_backward",
     "narrowed_backward",
     "narrowed_values",
@@ -27,12 +28,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tetrit.estimators._kernels import BLOCK, LANES, chunk_at, clipped_block
-from tetrit.estimators.elementary._kernels import random_word
+from tetrit.noise._kernels import random_word
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[Any]
 Places: TypeAlias = NDArray[np.int64]
+
+_FEW = 32  # values of which trying each is faster than bisection
 
 _S1, _S11, _S12 = np.uint64(1), np.uint64(11), np.uint64(12)
 
@@ -136,39 +139,95 @@ def _consecutive(values: Doubles) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _cells(x: Floats, scale: float, values: Doubles, above: Doubles, gaps: Doubles) -> None:
+def _copied_chunk(x: Floats, out: Floats) -> bool:
+    finite: np.bool_ = np.bool_(True)
+    for k in range(x.size):
+        out[k] = x[k]
+        finite &= abs(x[k]) < np.inf
+    return bool(finite)
+
+
+@njit(cache=True, nogil=True)
+def copied(x: Floats, finite: NDArray[np.bool_], out: Floats, first: int, last: int) -> None:
+    """Write x, and whether every chunk of it is finite."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        finite[item] = _copied_chunk(x[r, i:j], out[r, i:j])
+
+
+@njit(cache=True, nogil=True)
+def _bent(x: Floats, scale: float, lowest: float, highest: float, bends: Doubles) -> None:
+    """Write for v = x / scale what the gap between its neighbours, floor and floor + 1, has over twice its distance."""
+    for k in range(x.size):
+        v = np.float64(x[k]) / scale
+        inside = (lowest <= v) & (v < highest)
+        bends[k] = 1.0 - 2.0 * (v - np.floor(v)) if inside else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _divided(x: Floats, scale: float, out: Doubles) -> None:
+    for k in range(x.size):
+        out[k] = np.float64(x[k]) / scale
+
+
+@njit(cache=True, nogil=True)
+def _from_value(units: Doubles, value: float, gap: float, below: Doubles, gaps: Doubles) -> None:
+    for k in range(units.size):
+        reached = units[k] >= value
+        below[k] = value if reached else below[k]
+        gaps[k] = gap if reached else gaps[k]
+
+
+@njit(cache=True, nogil=True)
+def _cells(x: Floats, scale: float, values: Doubles, units: Doubles, above: Doubles, gaps: Doubles) -> None:
     """Write for v = x / scale its distance above the neighbour below and the gap between its neighbours; 0, 0 outside.
 
-    `values` ascend. Where they are all integers from the first to the last, the neighbour is the floor.
+    `values` ascend. Where they are all integers from the first to the last, the neighbour is the floor; few values are
+    tried one after the other, for all numbers at once. `units` has room for the numbers v.
     """
+    _divided(x, scale, units)
+    lowest, highest, top = values[0], values[-1], values.size - 1
     if _consecutive(values):
-        lowest, highest = values[0], values[-1]
-        for k in range(x.size):
-            v = np.float64(x[k]) / scale
+        for k in range(units.size):
+            v = units[k]
             inside = (lowest <= v) & (v < highest)
             above[k] = v - np.floor(v) if inside else 0.0
             gaps[k] = 1.0 if inside else 0.0
-        return
-    for k in range(x.size):
-        v = np.float64(x[k]) / scale
-        place = _place_below(values, v)
-        inside = 0 <= place < values.size - 1
-        above[k] = v - values[place] if inside else 0.0
-        gaps[k] = values[place + 1] - values[place] if inside else 0.0
+    elif values.size <= _FEW:
+        above[:] = lowest
+        gaps[:] = 0.0
+        for m in range(values.size):
+            _from_value(units, values[m], values[m + 1] - values[m] if m < top else 0.0, above, gaps)
+        for k in range(units.size):
+            above[k] = units[k] - above[k] if gaps[k] > 0.0 else 0.0
+    else:
+        for k in range(units.size):
+            place = _place_below(values, units[k])
+            inside = 0 <= place < top
+            above[k] = units[k] - values[place] if inside else 0.0
+            gaps[k] = values[place + 1] - values[place] if inside else 0.0
 
 
 @njit(cache=True, nogil=True)
 def rounding_variance(x: Floats, scales: Doubles, values: Doubles, out: Doubles, first: int, last: int) -> None:
     """Write scale^2 d (gap - d), d = v - a above the lower neighbour a, gap = b - a; 0 where v saturates."""
-    above, gaps = np.empty(BLOCK), np.empty(BLOCK)
+    cells = np.empty((3, BLOCK))
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
         scale = scales[r]
         for start in range(i, j, BLOCK):
             part, part_out = x[r, start : min(j, start + BLOCK)], out[r, start : min(j, start + BLOCK)]
-            _cells(part, scale, values, above, gaps)
+            units, above, gaps = cells[0, : part.size], cells[1, : part.size], cells[2, : part.size]
+            _cells(part, scale, values, units, above, gaps)
             for k in range(part.size):
                 part_out[k] = (scale * scale) * (above[k] * (gaps[k] - above[k]))
+
+
+@njit(cache=True, nogil=True)
+def _fisher_sloped(grad: Floats, weight: float, half: float, bends: Doubles, out: Floats) -> None:
+    for k in range(grad.size):
+        g = np.float64(grad[k])
+        out[k] = g + weight * (g * g) * (half * bends[k])
 
 
 @njit(cache=True, nogil=True)
@@ -185,23 +244,26 @@ def smoothed_backward(
     last: int,
 ) -> None:
     """Write g + weight h (1/2 scale (gap - 2 d)) with h = g g (`fisher`) or `curvature`; g alone where v saturates."""
-    above, gaps = np.empty(BLOCK), np.empty(BLOCK)
+    cells = np.empty((3, BLOCK))
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
         scale = scales[r]
         for start in range(i, j, BLOCK):
             stop = min(j, start + BLOCK)
             part, part_grad, part_out = x[r, start:stop], grad[r, start:stop], out[r, start:stop]
-            _cells(part, scale, values, above, gaps)
-            if fisher:
+            units, bends, gaps = cells[0, : part.size], cells[1, : part.size], cells[2, : part.size]
+            if _consecutive(values):
+                _bent(part, scale, values[0], values[-1], bends)
+            else:
+                _cells(part, scale, values, units, bends, gaps)
                 for k in range(part.size):
-                    g = np.float64(part_grad[k])
-                    part_out[k] = g + weight * (g * g) * (0.5 * scale * (gaps[k] - 2.0 * above[k]))
+                    bends[k] = gaps[k] - 2.0 * bends[k]
+            if fisher:
+                _fisher_sloped(part_grad, weight, 0.5 * scale, bends, part_out)
             else:
                 part_h = curvature[r, start:stop]
                 for k in range(part.size):
-                    slope = 0.5 * scale * (gaps[k] - 2.0 * above[k])
-                    part_out[k] = np.float64(part_grad[k]) + weight * part_h[k] * slope
+                    part_out[k] = np.float64(part_grad[k]) + weight * part_h[k] * (0.5 * scale * bends[k])
 
 
 @njit(cache=True, nogil=True)

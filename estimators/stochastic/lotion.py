@@ -10,9 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._kernels import scaled
-from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
-from tetrit.estimators._run import run
+from tetrit.estimators._rows import (
+    channel_axis,
+    checked_axis,
+    from_rows,
+    gradient,
+    gradient_out,
+    latent,
+    scale_array,
+    to_rows,
+)
+from tetrit.estimators._run import chunk_count, run
 from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.stochastic import _kernels
@@ -128,8 +136,13 @@ class LOTION(Estimator):
         """Return `w` in float64 (penalty form), or the values of one randomised rounding (sampled form)."""
         if self.form == "sampled":
             return self._rounding.forward(w, rng=rng, out=out)
-        x, _, _ = self._scaled(w)
-        return in_one_pass(x, None, out, scaled, 1.0)
+        x = latent(w)
+        channel_axis(self.axis, x.ndim)  # raises its error
+        finite = np.empty(chunk_count(x.size), np.bool_)
+        values = in_one_pass(x, None, out, _kernels.copied, finite)
+        if not finite.all():
+            checks.finite("w", x)
+        return values
 
     def variance(self, w: ArrayLike) -> NDArray[np.float64]:
         """Return the variance of the rounding of every weight, s^2 (v - a)(b - v), float64 of the shape of `w`."""

@@ -16,7 +16,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tetrit.estimators._kernels import chunk_at
-from tetrit.estimators.elementary._kernels import random_word
 from tetrit.estimators.zeroth._quantile import (
     AREA_TANGENT,
     FAR_ABOVE,
@@ -28,6 +27,7 @@ from tetrit.estimators.zeroth._quantile import (
     NEAR_BELOW,
     ROOT_HALF,
 )
+from tetrit.noise._kernels import random_word
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]

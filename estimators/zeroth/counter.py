@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tetrit import checks
 from tetrit.estimators._run import run
-from tetrit.estimators.elementary._kernels import FIRST_FACTOR, INCREMENT, SECOND_FACTOR
 from tetrit.estimators.zeroth import _kernels
+from tetrit.noise._kernels import FIRST_FACTOR, INCREMENT, SECOND_FACTOR
 
 _MASK = 2**64 - 1
 MAX_SEED = _MASK

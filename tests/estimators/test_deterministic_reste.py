@@ -83,6 +83,19 @@ def test_the_stated_accuracy():
     assert 0 < worst < 1e-15
 
 
+@pytest.mark.parametrize(("secant", "clip"), [(2.0**-1022, 1.7e308), (1.0, 1.0), (0.75, 1.0), (3e-5, 7e4)])
+@pytest.mark.parametrize("power", [1.0, 1.5, 3.0, 1e6])
+def test_slopes_of_any_zone(secant, clip, power):
+    rng = np.random.default_rng(3)
+    w = np.concatenate([np.exp2(rng.uniform(np.log2(secant), np.log2(clip), 500)), 2.0 ** np.arange(-20, 20)])
+    w = np.concatenate([w, np.nextafter(w, 0), [secant, clip, np.nextafter(secant, 1), np.nextafter(clip, 0)]])
+    w = w[w <= clip]
+    e = ReSTE(power=power, secant=secant, clip=clip, axis=0)
+    slopes = e.backward(w, np.ones(w.size)) / e(w).scale
+    wanted = np.where(w > secant, w ** (1 / power - 1) / power, secant ** (1 / power - 1))
+    np.testing.assert_allclose(slopes, wanted, rtol=1e-12 if clip > 1e300 else 1e-14, atol=1e-322)
+
+
 def test_power_one_is_the_clipped_straight_through_estimator():
     w = np.array([-1.6, -1.5, -0.05, 0.0, 0.7, 1.6])
     e = ReSTE(power=1.0)
@@ -142,6 +155,7 @@ def test_rectified_keeps_zeros_and_signs():
         ({"clip": 0.0}, InvalidValueError, "`clip` must be above 0, got 0"),
         ({"secant": 0.0}, InvalidValueError, "`secant` must be above 0, got 0"),
         ({"secant": 2.0}, InvalidValueError, "`secant` must be at most `clip` (1.5), got 2"),
+        ({"secant": 1e-310}, InvalidValueError, "`secant` must be at least 2^-1022, got 1e-310"),
         ({"axis": 0.0}, TypeError, "`axis` must be an integer or None, got 0.0"),
     ],
 )

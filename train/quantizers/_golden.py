@@ -52,14 +52,14 @@ def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
     now = object.__new__(type(e))
     now.__dict__.update(e.__dict__)
     for name, value in zip(learned_names(e), learned, strict=True):
-        numbers = value.tolist()
-        if not math.isfinite(sum(numbers) if isinstance(numbers, list) else numbers):
-            raise InvalidValueError(f"learned `{name}` of '{e.name}' must be finite, got {numbers}")
+        found = value.tolist()
+        numbers = found if isinstance(found, list) else [found]
+        if not math.isfinite(sum(numbers)):
+            raise InvalidValueError(f"learned `{name}` of '{e.name}' must be finite, got {found}")
         least, greatest = e.learnable[name]
-        if value.ndim == 0:
-            now.__dict__[name] = min(max(numbers, least), greatest)
-        else:
-            now.__dict__[name] = tuple(min(max(number, least), greatest) for number in numbers)
+        if min(numbers, default=least) < least or max(numbers, default=greatest) > greatest:
+            numbers = [min(max(number, least), greatest) for number in numbers]
+        now.__dict__[name] = numbers[0] if value.ndim == 0 else tuple(numbers)
     return now
 
 
@@ -69,8 +69,13 @@ _UNDIVIDED = 1 << 22
 
 def array(x: Tensor) -> NDArray[Any]:
     """Return the memory of a CPU tensor as an array; bfloat16, which numpy lacks, widens to float32."""
-    plain = x.detach().resolve_neg()
-    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
+
+
+def _tensor(x: NDArray[Any], dtype: torch.dtype) -> Tensor:
+    """Return the array as a tensor on its memory, or a narrower one of bfloat16."""
+    values = torch.from_numpy(x)
+    return values.to(dtype) if dtype == torch.bfloat16 else values
 
 
 def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, Pullback | None]:
@@ -80,9 +85,7 @@ def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, 
     through float32.
     """
     x = array(w)
-    narrow = w.dtype == torch.bfloat16
-    values = torch.empty(e.value_shape(x.shape), dtype=torch.float32 if narrow else w.dtype, device="cpu")
-    into, pullback = values.numpy(), None
+    into, pullback = np.empty(e.value_shape(x.shape), x.dtype), None
     with undivided(_UNDIVIDED):
         if hard:
             e(x).dequantize(into)
@@ -90,7 +93,7 @@ def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, 
             e.forward(x, out=into, rng=np.random.default_rng(int(seed)))  # type: ignore[call-arg]
         else:
             _, pullback = e.vjp(x, out=into)
-    return values.to(w.dtype) if narrow else values, pullback
+    return _tensor(into, w.dtype), pullback
 
 
 def backward(
@@ -109,13 +112,13 @@ def backward(
     result = grad
     with undivided(_UNDIVIDED):
         if latent and not e.straight_through:
-            narrow = grad.dtype == torch.bfloat16
-            result = torch.empty(w.shape, dtype=torch.float32 if narrow else grad.dtype, device="cpu")
+            g = array(grad)
+            into = np.empty(w.shape, g.dtype)
             if pullback is None:
-                e.backward(array(w), array(grad), out=result.numpy())
+                e.backward(array(w), g, out=into)
             else:
-                pullback(array(grad), result.numpy())
-            result = result.to(grad.dtype) if narrow else result
+                pullback(g, into)
+            result = _tensor(into, grad.dtype)
         if not learned:
             return [result]
         found = e.parameter_gradients(array(w), array(grad))

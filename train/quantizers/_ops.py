@@ -20,7 +20,7 @@ from tetrit.train.quantizers.rules import rounded, rule_of
 def _forward(
     e: Estimator, w: Tensor, learned: Sequence[Tensor], seed: Tensor, hard: bool
 ) -> tuple[Tensor, Pullback | None]:
-    if w.device.type == "cpu":
+    if w.is_cpu:
         return _golden.forward(e, w, seed, hard)
     rule = rule_of(e)
     if hard:
@@ -38,14 +38,14 @@ def _backward(
     latent: bool = True,
     pullback: Pullback | None = None,
 ) -> list[Tensor]:
-    if w.device.type == "cpu":
+    if w.is_cpu:
         return _golden.backward(e, w, grad, [p.dtype for p in learned], latent=latent, pullback=pullback)
     return rule_of(e).backward(e, w, grad, learned)
 
 
 def _current(w: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> Estimator:
     """Return the estimator of now; on a device without the learned values, which to read would be to wait for it."""
-    return _golden.current(key, progress, learned if w.device.type == "cpu" else ())
+    return _golden.current(key, progress, learned if w.is_cpu else ())
 
 
 @torch.library.custom_op("tetrit::quantize", mutates_args=())

@@ -1,6 +1,6 @@
 """Sine, cosine and powers in tensor operations, bit for bit those of `tetrit.estimators.elementary`."""
 
-__all__ = ["cosine", "powers", "sine"]
+__all__ = ["cosine", "powers", "series", "sine", "sine_angle"]
 
 from collections.abc import Sequence
 
@@ -10,35 +10,47 @@ from torch import Tensor
 from tetrit.estimators.elementary import _kernels as golden
 
 
-def _series(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """Polynomial by Horner's rule, lowest power first, one rounding for each product and each sum."""
+def series(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """Return a polynomial by Horner's rule, lowest power first, one rounding for each product and each sum."""
     value = torch.full_like(x, coefficients[-1])
     for c in reversed(coefficients[:-1]):
         value = c + x * value
     return value
 
 
-def _wave(phase: Tensor, quarters: int) -> Tensor:
-    turns = torch.round(phase * golden.TURNS)
+def _angle(phase: Tensor, turns: Tensor) -> Tensor:
     r = phase
-    for part in golden.HALF_PI:
+    for part in golden.PI:
         r = r - turns * part
+    return r
+
+
+def sine_angle(phase: Tensor) -> Tensor:
+    """Return the angle from -pi/2 to pi/2 that has the sine of a float64 tensor; infinities give NaN."""
+    turns = torch.round(phase * golden.HALF_TURNS) + 0.0
+    r, half = _angle(phase, turns), turns * 0.5
+    return torch.where(half.floor() == half, r, -r)
+
+
+def _cosine_angle(phase: Tensor) -> Tensor:
+    whole = (phase * golden.HALF_TURNS).floor()
+    r, half = _angle(phase, whole + 0.5), whole * 0.5
+    return torch.where(half.floor() == half, -r, r)
+
+
+def _angle_sine(r: Tensor) -> Tensor:
     z = r * r
-    s = r + r * z * _series(z, golden.SINE)
-    c = 1.0 - (0.5 * z - z * z * _series(z, golden.COSINE))
-    place = torch.where(turns.isfinite(), turns, 0.0).long() + quarters
-    value = torch.where((place & 1) != 0, c, s)
-    return torch.where((place & 2) != 0, -value, value)
+    return torch.where(r != 0, r + r * z * series(z, golden.SINE), r)
 
 
 def sine(phase: Tensor) -> Tensor:
     """Return sin(phase) of a float64 tensor; a zero keeps its sign, infinities give NaN."""
-    return torch.where(phase != 0, _wave(phase, 0), phase)
+    return _angle_sine(sine_angle(phase))
 
 
 def cosine(phase: Tensor) -> Tensor:
     """Return cos(phase) of a float64 tensor; infinities give NaN."""
-    return _wave(phase, 1)
+    return _angle_sine(_cosine_angle(phase))
 
 
 def powers(bases: Tensor, exponent: float) -> Tensor:
@@ -48,10 +60,10 @@ def powers(bases: Tensor, exponent: float) -> Tensor:
     whole = (bits - golden.MIDDLE) >> 52
     m = (bits - (whole << 52)).view(torch.float64)
     f = (m - 1.0) / (m + 1.0)
-    log = (torch.where(small, -54.0, 0.0) + whole.double()) + f * _series(f * f, golden.LOGARITHM)
+    log = (torch.where(small, -54.0, 0.0) + whole.double()) + f * series(f * f, golden.LOGARITHM)
     t = (exponent * log).clamp(-1200.0, 1100.0)
     nearest = torch.round(t)
-    value = _series(t - nearest, golden.EXPONENTIAL)
+    value = series(t - nearest, golden.EXPONENTIAL)
     n = nearest.long()
     half = n >> 1
     return value * ((half + 1023) << 52).view(torch.float64) * ((n - half + 1023) << 52).view(torch.float64)

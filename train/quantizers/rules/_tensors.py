@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from tetrit.estimators._kernels import CHUNK, LANES
-from tetrit.estimators.elementary._kernels import FIRST_FACTOR, INCREMENT, SECOND_FACTOR
+from tetrit.noise._kernels import FIRST_FACTOR, INCREMENT, SECOND_FACTOR
 
 
 def to_rows(x: Tensor, axis: int | None) -> Tensor:

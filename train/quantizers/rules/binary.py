@@ -2,15 +2,19 @@
 
 __all__ = ["RULES"]
 
+import operator
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tetrit.estimators import BiPer, ReSTE
+from tetrit.estimators.deterministic._kernels import CELL, CENTRE, TERMS
 from tetrit.estimators.elementary._kernels import LARGEST_PHASE
-from tetrit.train.quantizers.rules._elementary import cosine, powers, sine
+from tetrit.train.quantizers.rules._elementary import cosine, powers, series, sine, sine_angle
 from tetrit.train.quantizers.rules._tensors import (
     from_rows,
     number,
@@ -37,13 +41,35 @@ class _ReSTE(Rule):
     def backward(self, e: ReSTE, w: Tensor, grad: Tensor, learned: Sequence[Tensor]) -> list[Tensor]:
         x, g = to_rows(w.double(), e.axis), to_rows(grad.double(), e.axis)
         scales, a = _mean_scales(x), x.abs()
-        secant = number(e.secant, x)
-        flat = powers(secant.reshape(1), 1.0 / e.power) / secant
+        steep = a > e.secant
         # what is not finite goes through too, and comes out so
-        bases = torch.where(a > e.secant, a, secant).clamp_max(torch.finfo(torch.float64).max)
-        steep = powers(bases, (1.0 - e.power) / e.power) / number(e.power, x)
-        result = g * (scales * torch.where(a > e.secant, steep, flat))
-        return [rounded(from_rows(torch.where(a > e.clip, 0.0, result), w.shape, e.axis), grad.dtype)]
+        b = torch.where(steep, a, number(e.secant, x)).clamp_max(e.clip)
+        bits, first = b.view(torch.int64), _cell(e.secant)
+        centre = _centre(bits >> CELL)
+        terms, table = _slopes(e, first, x.device)
+        d = torch.where(steep, (b - centre) / centre, 0.0)
+        places = torch.where(steep, (bits >> CELL) - first, len(table) - 1)
+        inside = torch.where(a > e.clip, 0.0, g * scales)
+        result = inside * series(d, terms) * table[places]
+        return [rounded(from_rows(result, w.shape, e.axis), grad.dtype)]
+
+
+def _cell(value: float) -> int:
+    return int(np.float64(value).view(np.int64)) >> CELL
+
+
+def _centre(cell: Tensor) -> Tensor:
+    return (cell << CELL | CENTRE).view(torch.float64)
+
+
+def _slopes(e: ReSTE, first: int, device: torch.device) -> tuple[list[float], Tensor]:
+    """Return the coefficients and the table of the golden estimator, the latter computed on the device."""
+    exponent = (1.0 - e.power) / e.power
+    terms = list(accumulate(((exponent - n) / (n + 1) for n in range(TERMS)), operator.mul))
+    centres = _centre(torch.arange(first, _cell(e.clip) + 1, device=device))
+    secant = torch.full((1,), e.secant, dtype=torch.float64, device=device)
+    table = powers(centres, exponent) / number(e.power, centres)
+    return [1.0, *terms], torch.cat([table, powers(secant, 1.0 / e.power) / secant])
 
 
 def _mean_scales(x: Tensor) -> Tensor:
@@ -54,8 +80,8 @@ class _BiPer(Rule):
     name: ClassVar[str] = "biper"
 
     def values(self, e: BiPer, w: Tensor, learned: Sequence[Tensor]) -> Tensor:
-        wave = sine(_phases(e, w))
-        return torch.where(wave.isnan(), wave, _signs(wave) * e.scale)
+        angle = sine_angle(_phases(e, w))
+        return torch.where(angle.isnan(), angle, _signs(angle) * e.scale)
 
     def forward(self, e: BiPer, w: Tensor, learned: Sequence[Tensor], seed: int | None) -> Tensor:
         if e.stage == 2:
