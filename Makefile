@@ -9,7 +9,7 @@ TREE := $(BIN)/python tools/tree.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help sim test lint types bench docs clean
+.PHONY: help sim test lint types bench docs spice clean
 
 help: ## list these targets
 	@echo 'make TARGET   (the first run of any of them sets up $(VENV))'
@@ -38,6 +38,9 @@ docs: $(VENV)/ready-docs ## the manual, in build/site; a warning is an error
 	@$(TREE)
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 	@echo 'open build/site/index.html'
+
+spice: $(VENV)/ready-test ## the crossbar's reference cases, solved again by ngspice; needs ngspice installed
+	$(BIN)/python tools/spice.py
 
 clean: ## remove all that was built, but not .venv
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,11 +12,14 @@ __all__ = [
     "Device",
     "Machine",
     "Memory",
+    "RampAdc",
     "ShiftArray",
     "Technology",
+    "changed",
     "devices",
     "from_dict",
     "load",
+    "load_crossbar",
     "load_shift_array",
     "presets",
     "technologies",
@@ -28,12 +31,15 @@ from tetrit.hardware.converters import Adc, Dac
 from tetrit.hardware.crossbar import CROSSBAR_WEIGHTS, Crossbar
 from tetrit.hardware.device import Device, devices
 from tetrit.hardware.memory import Memory
+from tetrit.hardware.ramp import RampAdc
 from tetrit.hardware.shift_array import DATAFLOWS, WEIGHT_FORMATS, ShiftArray
 from tetrit.hardware.technology import Cell, CellOutput, Technology, technologies
 from tetrit.hardware.toml import (
     Machine,
+    changed,
     from_dict,
     load,
+    load_crossbar,
     load_shift_array,
     presets,
     to_dict,

@@ -1,7 +1,8 @@
 """The analog crossbar described, with every count of slices, columns and levels that the simulator derives from it."""
 
-__all__ = ["CROSSBAR_WEIGHTS", "DRIVES", "MAPPINGS", "READOUTS", "Crossbar"]
+__all__ = ["CROSSBAR_WEIGHTS", "DRIVES", "MAPPINGS", "READOUTS", "Crossbar", "resistance"]
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.hardware.converters import Adc, Dac
-from tetrit.hardware.device import Device
+from tetrit.hardware.device import MOST_BENT, Device
 
 MAPPINGS: tuple[str, ...] = ("differential", "offset")
 READOUTS: tuple[str, ...] = ("analog", "digital")
@@ -33,7 +34,9 @@ class Crossbar:
     ``g_min + l (g_max - g_min) / (2**bits_per_cell - 1)``. *Differential*: the digits of positive weights sit in one
     column, those of negative ones in its neighbour, and the columns' currents are subtracted, before the converter
     (``readout`` analog) or after it (digital). *Offset*: the weights are shifted until none is negative, and a
-    reference column in each array holds the shift.
+    reference column in each array holds the shift, whose current is subtracted before the converter or after it alike.
+    What cells at `g_min_siemens` would carry never reaches a converter (assumption of ours where columns are converted
+    one by one: a dummy column takes it off).
 
     Inputs are integers, streamed as digits of `dac_bits` bits, least significant first; the lower digits are unsigned,
     the last one carries the sign of a two's-complement number. Shift-and-add of the converted results over the digits
@@ -51,7 +54,7 @@ class Crossbar:
         ``int2`` .. ``int16``, ``uint2`` .. ``uint16``.
     mapping : {"differential", "offset"}
     readout : {"analog", "digital"}
-        Where the two columns of a differential pair are subtracted.
+        Where the two columns of a differential pair, or an output's column and the reference, are subtracted.
     bits_per_cell : int
         1..8.
     slices : int or None
@@ -72,7 +75,7 @@ class Crossbar:
     g_min_siemens, g_max_siemens : float or None
         Conductance window in use, within the device's; None: all of it.
     read_voltage_v : float
-        Voltage of the largest input digit.
+        Voltage of the largest input digit; at most `MOST_BENT` times the device's `sinh_volt`.
     read_time_s : float
         Integration time of a read; sets the bandwidth of its noise.
     temperature_k : float
@@ -143,7 +146,14 @@ class Crossbar:
             ("drift_compensation", COMPENSATIONS),
         ):
             checks.choice(name, getattr(self, name), known)
-        for name in ("r_row_ohm", "r_col_ohm", "r_driver_ohm", "r_sense_ohm", "time_s", "stuck_on", "stuck_off"):
+        for name, line, n_lines in (
+            ("r_row_ohm", "row", self.rows),
+            ("r_col_ohm", "column", self.cols),
+            ("r_driver_ohm", "row", self.rows),
+            ("r_sense_ohm", "column", self.cols),
+        ):
+            self._set(name, resistance(name, getattr(self, name), line, n_lines))
+        for name in ("time_s", "stuck_on", "stuck_off"):
             self._set(name, checks.real(name, getattr(self, name), minimum=0.0))
         for name in ("read_voltage_v", "read_time_s", "temperature_k", "clock_mhz"):
             self._set(name, checks.real(name, getattr(self, name), minimum=0.0, exclusive=True))
@@ -157,6 +167,12 @@ class Crossbar:
         self._check_slices()
         if self.cell.capacitance_farad is not None and self.has_wires:
             raise InvalidValueError("a charge-domain array has no wire resistance here: `r_..._ohm` must all be 0")
+        bend = self.cell.sinh_volt
+        if bend is not None and self.read_voltage_v > MOST_BENT * bend:
+            raise InvalidValueError(
+                f"`read_voltage_v` must be at most {MOST_BENT:g} times the `sinh_volt` of '{self.cell.name}', "
+                f"{bend:g} V, got {self.read_voltage_v:g}"
+            )
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -290,6 +306,20 @@ class Crossbar:
     def has_wires(self) -> bool:
         """Whether any resistance lies between drivers, cells and sense amplifiers."""
         return max(self.r_row_ohm, self.r_col_ohm, self.r_driver_ohm, self.r_sense_ohm) > 0
+
+
+def resistance(name: str, ohm: Any, line: str, n_lines: int) -> float:
+    """Return a resistance as a float; an infinite one is an error that names the `n_lines` lines that would float.
+
+    Examples
+    --------
+    >>> resistance("r_driver_ohm", 50, "row", 64)
+    50.0
+    """
+    if isinstance(ohm, float) and ohm == math.inf:
+        lines = f"{line} 0" if n_lines == 1 else f"{line}s 0 to {n_lines - 1}"
+        raise InvalidValueError(f"`{name}` must be finite, got inf: {lines} would float")
+    return checks.real(name, ohm, minimum=0.0)
 
 
 def _finite(found: formats.RealFormat) -> Any:

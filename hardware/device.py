@@ -1,6 +1,6 @@
 """A memory cell described: its conductance window, and everything that moves a conductance away from its target."""
 
-__all__ = ["BOLTZMANN", "CHARGE", "REFERENCE_K", "Device", "devices"]
+__all__ = ["BOLTZMANN", "CHARGE", "MOST_BENT", "REFERENCE_K", "Device", "devices"]
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -26,6 +26,9 @@ CHARGE = 1.602176634e-19
 
 REFERENCE_K = 300.0
 """Temperature at which a device's conductances are stated."""
+
+MOST_BENT = 20.0
+"""Largest read voltage over v0 of a curved cell: there it conducts 12 million times better than at small voltage."""
 
 _LEAST_RATIO = 1e-12  # of g / g_max in powers and logarithms, so that an empty cell has finite figures
 
@@ -75,7 +78,7 @@ class Device:
     temperature_per_k : float
         Relative change of conductance per kelvin above 300 K; below, the same with the other sign.
     sinh_volt : float or None
-        v0 of the current-voltage curve ``I = g v0 sinh(V / v0)``; None: ohmic.
+        v0 of the current-voltage curve ``I = g v0 sinh(V / v0)``, for voltages up to `MOST_BENT` v0; None: ohmic.
     source : str
         Where these figures come from, and which are assumptions of ours.
 
@@ -214,9 +217,13 @@ class Device:
     def from_dict(cls, table: Any, *, where: str = "device") -> Self:
         """Build a device from a table of its fields; errors begin with `where`.
 
-        Without a name it is called "custom", and the source of its figures "not stated".
+        Without a name it is called "custom", and the source of its figures "not stated". What may be None may be
+        "none".
         """
         values = checks.keys(where, table, [field.name for field in fields(cls)])
+        for field in fields(cls):
+            if field.default is None and values.get(field.name) == "none":
+                values[field.name] = None
         values = {"name": "custom", "source": "not stated"} | values
         try:
             return cls(**values)

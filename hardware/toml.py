@@ -1,6 +1,16 @@
 """Machines as TOML: presets, loading, saving; errors name the file and the field."""
 
-__all__ = ["Machine", "from_dict", "load", "load_shift_array", "presets", "to_dict", "to_toml"]
+__all__ = [
+    "Machine",
+    "changed",
+    "from_dict",
+    "load",
+    "load_crossbar",
+    "load_shift_array",
+    "presets",
+    "to_dict",
+    "to_toml",
+]
 
 import dataclasses
 from collections.abc import Mapping
@@ -78,6 +88,50 @@ def load_shift_array(source: str | Path) -> ShiftArray:
     if not isinstance(machine, ShiftArray):
         raise InvalidValueError(f"{source}: a shift_array is needed here, got a {_kind(machine)}")
     return machine
+
+
+def load_crossbar(source: str | Path) -> Crossbar:
+    """Load a machine as `load` does, for what only a crossbar can do; any other is an InvalidValueError."""
+    machine = load(source)
+    if not isinstance(machine, Crossbar):
+        raise InvalidValueError(f"{source}: a crossbar is needed here, got a {_kind(machine)}")
+    return machine
+
+
+def changed(
+    machine: Crossbar, changes: Mapping[str, Any], *, where: str = "changes", folder: Path | None = None
+) -> Crossbar:
+    """Return a crossbar with some fields changed as a file would give them.
+
+    Parameters
+    ----------
+    machine : Crossbar
+    changes : mapping
+        Fields, as in `from_dict`. A table for a converter or the device changes the fields that it has, and leaves the
+        others.
+    where, folder
+        As for `from_dict`.
+
+    Raises
+    ------
+    InvalidValueError
+        A field is unknown or wrong, or the machine cannot be written, see `to_dict`.
+
+    Examples
+    --------
+    >>> from tetrit import hardware
+    >>> machine = hardware.load_crossbar("crossbar_256_pcm")
+    >>> hot = hardware.changed(machine, {"temperature_k": 360, "adc": {"noise_sigma_lsb": 0.5}})
+    >>> hot.temperature_k, hot.adc.noise_sigma_lsb, hot.adc.columns_per_adc
+    (360.0, 0.5, 8)
+    """
+    table = to_dict(machine)
+    for key, value in checks.keys(where, changes, [f.name for f in dataclasses.fields(machine)]).items():
+        within = isinstance(value, Mapping) and isinstance(table.get(key), Mapping)
+        table[key] = {**table[key], **value} if within else value
+    found = from_dict(table, where=where, folder=folder)
+    assert isinstance(found, Crossbar)
+    return found
 
 
 def from_dict(table: Mapping[str, Any], *, where: str = "machine", folder: Path | None = None) -> Machine:

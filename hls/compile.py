@@ -5,27 +5,33 @@ __all__ = ["compile_network"]
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.hardware import ShiftArray
+from tetrit.hardware import Machine, ShiftArray
 from tetrit.sim import CompiledLayer, Program, QuantizedLinear, Workload
 from tetrit.sim.requantize import dyadic
 from tetrit.sim.shift import best_mapping
 
+MULTIPLIER_BITS = 16
+"""Of the requantiser behind a crossbar, as of a `ShiftArray` by default (assumption of ours)."""
+ACC_BITS = 37
+"""Of the accumulator behind a crossbar (ours): its products with a multiplier are integers that float64 holds."""
 
-def compile_network(layers: Sequence[QuantizedLinear], machine: ShiftArray, *, batch: int) -> Program:
-    """Compile fully connected layers for a shift array.
+
+def compile_network(layers: Sequence[QuantizedLinear], machine: Machine, *, batch: int) -> Program:
+    """Compile fully connected layers for a machine.
 
     The unit of a layer's accumulators is ``in_scale * weight_scale * 2**lsb_exponent``; biases are rounded to it,
-    half to
-    even. Requantisation multiplies by that unit over `out_scale`, as a dyadic number.
+    half to even. Requantisation multiplies by that unit over `out_scale`, as a dyadic number. On a crossbar both are
+    digital and follow the conversion, in registers of `ACC_BITS` and `MULTIPLIER_BITS`.
 
     Parameters
     ----------
     layers : sequence of QuantizedLinear
         In order; each layer's outputs are the next one's inputs.
-    machine : ShiftArray
+    machine : ShiftArray or Crossbar
         Target; its formats must be the layers'.
     batch : int
         Activation vectors per run, for the choice of tiles.
@@ -43,6 +49,8 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: ShiftArray, *, b
     -----
     Dyadic requantisation: Yao et al., HAWQ-V3, arXiv 2011.10680.
     """
+    if not isinstance(machine, Machine):
+        raise TypeError(f"`machine` must be a ShiftArray or a Crossbar, got {machine!r}")
     batch = checks.integer("batch", batch)
     if not layers:
         raise InvalidValueError("a network needs at least one layer")
@@ -51,14 +59,8 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: ShiftArray, *, b
         _check(layer, following, machine)
         unit = layer.in_scale * layer.weight_scale * 2.0**machine.weights.lsb_exponent
         bias = np.rint(layer.bias / unit)
-        if np.abs(bias).max() >= 2.0 ** (machine.acc_bits - 1):
-            raise InvalidValueError(
-                f"layer '{layer.name}': the largest bias is {np.abs(bias).max():.3g} accumulator units, too many for "
-                f"`acc_bits` = {machine.acc_bits}"
-            )
-        multiplier, shift = dyadic(
-            unit / layer.out_scale, multiplier_bits=machine.multiplier_bits, acc_bits=machine.acc_bits
-        )
+        acc_bits, multiplier_bits = _widths(layer, bias, machine)
+        multiplier, shift = dyadic(unit / layer.out_scale, multiplier_bits=multiplier_bits, acc_bits=acc_bits)
         n_in, n_out = layer.weight.shape
         compiled.append(
             CompiledLayer(
@@ -69,13 +71,27 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: ShiftArray, *, b
                 shift=shift,
                 relu=layer.relu,
                 out_format=layer.out_format,
-                mapping=best_mapping(Workload(m=batch, k=n_in, n=n_out), machine),
+                mapping=best_mapping(Workload(m=batch, k=n_in, n=n_out), machine)
+                if isinstance(machine, ShiftArray)
+                else None,
             )
         )
     return Program(machine=machine, layers=tuple(compiled), batch=batch)
 
 
-def _check(layer: QuantizedLinear, following: QuantizedLinear | None, machine: ShiftArray) -> None:
+def _widths(layer: QuantizedLinear, bias: npt.NDArray[np.float64], machine: Machine) -> tuple[int, int]:
+    """Return the bits of a layer's accumulator and of its requantiser's multiplier."""
+    acc_bits = machine.acc_bits if isinstance(machine, ShiftArray) else ACC_BITS
+    reach = float(np.abs(bias).max())
+    if reach >= 2.0 ** (acc_bits - 1):
+        raise InvalidValueError(
+            f"layer '{layer.name}': the largest bias is {reach:.3g} accumulator units, too many for "
+            f"`acc_bits` = {acc_bits}"
+        )
+    return acc_bits, machine.multiplier_bits if isinstance(machine, ShiftArray) else MULTIPLIER_BITS
+
+
+def _check(layer: QuantizedLinear, following: QuantizedLinear | None, machine: Machine) -> None:
     for field, has, wants in (
         ("weight_format", layer.weight_format, machine.weight_format),
         ("in_format", layer.in_format, machine.act_format),

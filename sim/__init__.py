@@ -1,38 +1,74 @@
 """Executing workloads on machines: values, cycles, events, cost."""
 
-__all__ = ["CompiledLayer", "Mapping", "Program", "QuantizedLinear", "Run", "ShiftEngine", "Workload", "build"]
+__all__ = [
+    "Chip",
+    "CompiledLayer",
+    "CrossbarEngine",
+    "Mapping",
+    "Program",
+    "QuantizedLinear",
+    "Run",
+    "ShiftEngine",
+    "Workload",
+    "build",
+]
+
+from typing import Any, overload
 
 import numpy as np
 
-from tetrit.hardware import ShiftArray
-from tetrit.sim.cost import Prices
+from tetrit.hardware import Crossbar, ShiftArray
+from tetrit.sim.cost import AnalogPrices, Prices
+from tetrit.sim.crossbar import CrossbarEngine
+from tetrit.sim.execute import Chip
 from tetrit.sim.program import CompiledLayer, Mapping, Program, QuantizedLinear, Workload
 from tetrit.sim.run import Run
 from tetrit.sim.shift import ShiftEngine
 
 
-def build(machine: ShiftArray, rng: np.random.Generator | None = None, *, prices: Prices | None = None) -> ShiftEngine:
+@overload
+def build(
+    machine: ShiftArray, rng: np.random.Generator | None = None, *, prices: Prices | None = None
+) -> ShiftEngine: ...
+
+
+@overload
+def build(
+    machine: Crossbar, rng: np.random.Generator | None = None, *, prices: AnalogPrices | None = None
+) -> CrossbarEngine: ...
+
+
+def build(machine: Any, rng: np.random.Generator | None = None, *, prices: Any = None) -> ShiftEngine | CrossbarEngine:
     """Return an engine that simulates `machine`.
 
     Parameters
     ----------
-    machine : ShiftArray
+    machine : ShiftArray or Crossbar
         The machine.
     rng : numpy.random.Generator, optional
-        Source of a machine's randomness; a digital machine has none and ignores it.
-    prices : Prices, optional
+        Source of a machine's randomness: an analog one takes the seed of its chip from it, one number; without it the
+        chip has seed 0. A digital machine has no randomness and ignores it.
+    prices : Prices or AnalogPrices, optional
         Energy per event; by default the committed table's.
 
     Returns
     -------
-    ShiftEngine
+    ShiftEngine or CrossbarEngine
         Call `load`, then `matmul`.
 
     Raises
     ------
     TypeError
-        `machine` is not a machine.
+        `machine` is not a machine, `rng` no generator, or `prices` are another machine's.
     """
-    if not isinstance(machine, ShiftArray):
-        raise TypeError(f"`machine` must be a ShiftArray, got {machine!r}")
-    return ShiftEngine(machine, prices)
+    if isinstance(machine, ShiftArray):
+        if prices is not None and not isinstance(prices, Prices):
+            raise TypeError(f"`prices` of a ShiftArray must be Prices, got {prices!r}")
+        return ShiftEngine(machine, prices)
+    if not isinstance(machine, Crossbar):
+        raise TypeError(f"`machine` must be a ShiftArray or a Crossbar, got {machine!r}")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"`rng` must be a numpy.random.Generator, got {rng!r}")
+    if prices is not None and not isinstance(prices, AnalogPrices):
+        raise TypeError(f"`prices` of a Crossbar must be AnalogPrices, got {prices!r}")
+    return CrossbarEngine(machine, 0 if rng is None else int(rng.integers(2**63)), prices)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.hardware import ShiftArray
+from tetrit.hardware import Crossbar, Machine, ShiftArray
 
 LoopOrder = Literal["mnk", "mkn"]
 LOOP_ORDERS: tuple[LoopOrder, ...] = ("mnk", "mkn")
@@ -123,7 +123,7 @@ class QuantizedLinear:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompiledLayer:
-    """A layer in integers, mapped onto a machine.
+    """A layer in integers, for a machine.
 
     Attributes
     ----------
@@ -132,15 +132,15 @@ class CompiledLayer:
     weight : ndarray of uint8, shape (k, n)
         Weight codes.
     bias : ndarray of int64, shape (n,)
-        In units of the accumulator.
+        In units of the accumulator, which are those of the exact integer product.
     multiplier, shift : ndarray of int64, shape (n,)
         Dyadic requantisation per output channel, see `tetrit.sim.requantize`.
     relu : bool
         Whether negative results are clipped to zero.
     out_format : str
         Integer format of the outputs.
-    mapping : Mapping
-        Tiles and their order.
+    mapping : Mapping or None
+        Tiles and their order on a digital array; None on a crossbar, where the weights stay.
     """
 
     name: str
@@ -150,7 +150,14 @@ class CompiledLayer:
     shift: npt.NDArray[np.int64]
     relu: bool
     out_format: str
-    mapping: Mapping
+    mapping: Mapping | None
+
+    @property
+    def tiling(self) -> Mapping:
+        """The mapping, for what needs one; InvalidValueError where there is none."""
+        if self.mapping is None:
+            raise InvalidValueError(f"layer '{self.name}' has no mapping onto a digital array")
+        return self.mapping
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,14 +166,30 @@ class Program:
 
     Attributes
     ----------
-    machine : ShiftArray
-        The machine that the layers were mapped for.
+    machine : ShiftArray or Crossbar
+        The machine that the layers were compiled for.
     layers : tuple of CompiledLayer
         In order of execution.
     batch : int
         Number of activation vectors that the mappings were made for.
     """
 
-    machine: ShiftArray
+    machine: Machine
     layers: tuple[CompiledLayer, ...]
     batch: int
+
+    @property
+    def shift_array(self) -> ShiftArray:
+        """The machine, for what only a shift array can do; any other is an InvalidValueError."""
+        if not isinstance(self.machine, ShiftArray):
+            raise InvalidValueError(
+                f"a program for a ShiftArray is needed, got one for a {type(self.machine).__name__}"
+            )
+        return self.machine
+
+    @property
+    def crossbar(self) -> Crossbar:
+        """The machine, for what only a crossbar can do; any other is an InvalidValueError."""
+        if not isinstance(self.machine, Crossbar):
+            raise InvalidValueError(f"a program for a Crossbar is needed, got one for a {type(self.machine).__name__}")
+        return self.machine

@@ -1,6 +1,6 @@
 """Dyadic requantisation: an accumulator times a real scale, done as integer multiply, round and shift."""
 
-__all__ = ["dyadic", "requantize"]
+__all__ = ["dyadic", "requantize", "requantize_real"]
 
 import numpy as np
 import numpy.typing as npt
@@ -113,3 +113,40 @@ def requantize(
     rounded = (((acc * multiplier) >> np.minimum(shift - 1, limit)) + 1) >> 1
     clipped: npt.NDArray[np.int64] = np.clip(rounded, low, 2 ** (bits - 1) - 1).astype(np.int64)
     return clipped
+
+
+def requantize_real(
+    acc: npt.NDArray[np.float64],
+    multiplier: npt.NDArray[np.int64],
+    shift: npt.NDArray[np.int64],
+    *,
+    out_format: str,
+    relu: bool = False,
+) -> npt.NDArray[np.int64]:
+    """Return ``clip(floor(acc * multiplier / 2**shift + 1/2))`` of results that need not be integers.
+
+    For integers whose products with the multiplier are below 2**52 this is `requantize`, bit for bit: products and
+    powers of two are exact.
+
+    Parameters
+    ----------
+    acc : ndarray of float64, shape (..., n)
+    multiplier, shift : ndarray of int64, shape (n,)
+        See `dyadic`.
+    out_format : str
+        ``int2`` .. ``int16``: the range to clip to.
+    relu : bool
+        Whether negative values are clipped to 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit.sim import requantize
+    >>> half = np.array([1]), np.array([1])
+    >>> requantize.requantize_real(np.array([[2.9], [3.0], [-3.0]]), *half, out_format="int8").ravel().tolist()
+    [1, 2, -1]
+    """
+    bits = formats.get(out_format).bits
+    low = 0 if relu else -(2 ** (bits - 1))
+    rounded = np.floor(np.ldexp(acc * multiplier, -shift) + 0.5)
+    return np.clip(rounded, low, 2 ** (bits - 1) - 1).astype(np.int64)

@@ -23,7 +23,8 @@ class Run:
         Multiply-accumulates over what the array could do in `cycles`, 0..1.
     bound : str
         What limits the run: ``compute``, ``weights``, ``activations``, ``partials`` (weight stationary), ``results``
-        (output stationary), or ``latency`` (fill, drain and waiting for partial sums).
+        (output stationary), or ``latency`` (fill, drain and waiting for partial sums); on a crossbar, ``converters`` or
+        ``settling``.
     events : mapping of str to int
         Countable hardware acts.
     breakdown : mapping of str to float

@@ -1,7 +1,8 @@
 """Splits a compiled loop over threads: blocks are handed out one by one, so a slow core does less."""
 
-__all__ = ["SMALL", "run_blocks", "run_items", "undivided"]
+__all__ = ["SMALL", "run_blocks", "run_each", "run_items", "threads", "undivided"]
 
+import _thread
 import threading
 from collections.abc import Callable
 from itertools import count
@@ -33,36 +34,59 @@ class undivided:  # noqa: N801, used like a function
 
 
 def run_blocks(task: Callable[[int, int], None], n: int) -> None:
-    """Call ``task(start, stop)`` for consecutive blocks of ``range(n)`` on as many threads as NUMBA_NUM_THREADS says.
+    """Call ``task(start, stop)`` for consecutive blocks of ``range(n)``, see `run_each`; not split where `n` is small.
 
-    The task must release the GIL to gain anything. Threads live for this call only, so forks and concurrent callers are
-    safe. The first exception of a task is raised again here, after all threads have stopped.
+    Parameters
+    ----------
+    task : callable
+    n : int
+        In elements that take about as long as those of a loop over arrays.
     """
-    n_blocks = -(-n // _BLOCK)
-    if n_blocks <= 1 or n <= getattr(_here, "largest", 0):
+    if n <= max(_BLOCK, getattr(_here, "largest", 0)):
         task(0, n)
         return
-    import numba
+    run_each(lambda block: task(block * _BLOCK, min(n, (block + 1) * _BLOCK)), -(-n // _BLOCK))
 
-    n_threads = min(int(numba.config.NUMBA_NUM_THREADS), n_blocks)  # type: ignore[attr-defined]
-    blocks = count()
+
+def run_each(task: Callable[[int], None], n: int) -> None:
+    """Call ``task(i)`` for every i of ``range(n)`` on as many threads as NUMBA_NUM_THREADS says.
+
+    The task must release the GIL to gain anything, and be worth a thread, which takes about 30 us to start. Threads
+    live for this call only, so forks and concurrent callers are safe. The first exception of a task is raised again
+    here, after all threads have stopped.
+    """
+    numbers = count()
     errors: list[BaseException] = []
 
     def work() -> None:
-        while not errors and (block := next(blocks)) < n_blocks:
+        while not errors and (i := next(numbers)) < n:
             try:
-                task(block * _BLOCK, min(n, (block + 1) * _BLOCK))
+                task(i)
             except BaseException as error:
                 errors.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(n_threads - 1)]
-    for thread in threads:
-        thread.start()
+    def other(running: _thread.LockType) -> None:
+        try:
+            work()
+        finally:
+            running.release()
+
+    locks = [_thread.allocate_lock() for _ in range(min(threads(), n) - 1)]
+    for lock in locks:
+        lock.acquire()
+        _thread.start_new_thread(other, (lock,))  # threading.Thread would have us wait until it runs
     work()
-    for thread in threads:
-        thread.join()
+    for lock in locks:
+        lock.acquire()
     if errors:
         raise errors[0]
+
+
+def threads() -> int:
+    """Return how many threads NUMBA_NUM_THREADS says."""
+    import numba
+
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def run_items(task: Callable[[int, int], None], n_items: int, size: int) -> None:

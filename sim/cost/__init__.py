@@ -1,5 +1,6 @@
 """What a run costs: events priced, every price with its source."""
 
-__all__ = ["Prices"]
+__all__ = ["AnalogPrices", "Prices"]
 
+from tetrit.sim.cost.analog import AnalogPrices
 from tetrit.sim.cost.prices import Prices

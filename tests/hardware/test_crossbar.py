@@ -38,7 +38,7 @@ devices = st.one_of(
         drift_mean=st.just((0.1, 0, 0, 1)),
         drift_sigma=st.just((0.1, 0, 0, 1)),
         device_distribution=st.sampled_from(["normal", "lognormal"]),
-        sinh_volt=st.none() | positive,
+        sinh_volt=st.none() | st.floats(0.01, 1e3),
         shot=st.booleans(),
         source=st.text(),
     ),
@@ -179,9 +179,15 @@ def test_windows():
         ({"r_row_ohm": -1}, "`r_row_ohm` must be at least 0, got -1"),
         ({"r_col_ohm": -0.5}, "`r_col_ohm` must be at least 0, got -0.5"),
         ({"r_driver_ohm": float("nan")}, "`r_driver_ohm` must be finite, got nan"),
-        ({"r_sense_ohm": float("inf")}, "`r_sense_ohm` must be finite, got inf"),
+        ({"r_sense_ohm": float("inf")}, "`r_sense_ohm` must be finite, got inf: columns 0 to 15 would float"),
+        ({"r_driver_ohm": float("inf")}, "`r_driver_ohm` must be finite, got inf: rows 0 to 7 would float"),
+        ({"r_row_ohm": float("inf"), "rows": 1}, "`r_row_ohm` must be finite, got inf: row 0 would float"),
         ({"time_s": -1}, "`time_s` must be at least 0, got -1"),
         ({"read_voltage_v": 0}, "`read_voltage_v` must be above 0, got 0"),
+        (
+            {"device": Device(sinh_volt=0.0099)},
+            "`read_voltage_v` must be at most 20 times the `sinh_volt` of 'ideal', 0.0099 V, got 0.2",
+        ),
         ({"read_time_s": 0}, "`read_time_s` must be above 0, got 0"),
         ({"temperature_k": -3}, "`temperature_k` must be above 0, got -3"),
         ({"clock_mhz": "1"}, "`clock_mhz` must be a number, got '1'"),
@@ -321,6 +327,14 @@ def test_none_is_written_where_it_is_not_the_default(tmp_path):
     assert not {"full_scale", "conversion_cycles"} & set(table["adc"])
     assert table["drift_compensation"] == "none"
     assert hardware.from_dict(table).drift_compensation == "none"
+
+
+def test_what_a_device_may_lack_can_be_taken_from_it(tmp_path):
+    machine = Crossbar(rows=4, cols=8, device="pcm")
+    lasting = hardware.changed(machine, {"device": dict.fromkeys(("drift_mean", "drift_sigma", "flicker"), "none")})
+    assert lasting.device == machine.device.replace(drift_mean=None, drift_sigma=None, flicker=None)
+    with pytest.raises(ValueError, match=r"^changes: \[device\]: `thermal` must be true or false, got 'none'$"):
+        hardware.changed(machine, {"device": {"thermal": "none"}})
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,7 @@ def _mixed(x: int) -> int:
     return x ^ (x >> 31)
 
 
-def normals(
-    key: int, n: int, *, first: int = 0, dtype: npt.DTypeLike = np.float64
-) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
+def normals(key: int, n: int, *, first: int = 0, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
     """Return standard normals `first` to ``first + n - 1`` of a key's stream.
 
     Parameters

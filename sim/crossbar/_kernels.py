@@ -1,0 +1,232 @@
+"""Loops over a block of vectors: inputs to digits, noise onto currents, currents to codes, codes added up.
+
+Every row is a vector of its own, so that any split into blocks gives the same bits.
+"""
+
+__all__ = [
+    "accumulate",
+    "add_noise",
+    "counted",
+    "driven",
+    "energies",
+    "quantize",
+    "run",
+    "search",
+    "squared",
+    "subtract",
+]
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from tetrit.noise._kernels import normal_pair, random_word
+from tetrit.sim.crossbar.products._kernels import ROWS, WIDTH, multiply, multiply_counts
+
+_LANES = 64
+
+
+@njit(cache=True, nogil=True)
+def driven(x: Any, inputs: Any, out: Any) -> None:
+    """Write what the rows of a panel are driven with, in steps, to `out`, and 0 to its rows and columns beyond.
+
+    Vectors are x (n, m). A mask of -1 keeps their sign.
+    """
+    start, stop, shift, mask, low, table = inputs
+    n = stop - start
+    for b in range(x.shape[0]):
+        row, given = out[b], x[b, start:stop]
+        for k in range(n):
+            row[k] = (given[k] >> shift) & mask
+        for k in range(table.shape[0]):
+            row[k] = table[k, int(row[k]) - low]
+        row[n:] = 0
+    out[x.shape[0] :] = 0
+
+
+@njit(cache=True, nogil=True)
+def energies(v: Any, row_joules: Any, out: Any) -> None:
+    """Add ``v[b]**2 @ row_joules`` to each ``out[b]``, in sums that a vector unit takes side by side."""
+    lanes = np.empty(_LANES)
+    for b in range(out.size):
+        lanes[:] = 0.0
+        for start in range(0, row_joules.size, _LANES):
+            row, joules = v[b, start : start + _LANES], row_joules[start : start + _LANES]
+            for k in range(_LANES):
+                lanes[k] += np.float64(row[k]) * np.float64(row[k]) * joules[k]
+        total = 0.0
+        for k in range(_LANES):
+            total += lanes[k]
+        out[b] += total
+
+
+@njit(cache=True, nogil=True)
+def counted(v: Any, square_scale: float, magnitude_scale: float, out: Any) -> None:
+    """Write ``v**2 * square_scale`` as integers, and to further columns, if any, ``|v| * magnitude_scale``."""
+    squares, magnitudes = v.dtype.type(square_scale), v.dtype.type(magnitude_scale)
+    n = v.shape[1]
+    for b in range(v.shape[0]):
+        row, first = v[b], out[b, :n]
+        for k in range(n):
+            first[k] = np.int16(np.rint(row[k] * row[k] * squares))
+        if out.shape[1] > n:
+            second = out[b, n:]
+            for k in range(n):
+                second[k] = np.int16(np.rint(np.abs(row[k]) * magnitudes))
+
+
+@njit(cache=True, nogil=True)
+def squared(v: Any, magnitude_scale: float, out: Any) -> None:
+    """Write ``v**2``, and to further columns, if any, ``|v| * magnitude_scale``."""
+    magnitudes = v.dtype.type(magnitude_scale)
+    n = v.shape[1]
+    for b in range(v.shape[0]):
+        row, first = v[b], out[b, :n]
+        for k in range(n):
+            first[k] = row[k] * row[k]
+        if out.shape[1] > n:
+            second = out[b, n:]
+            for k in range(n):
+                second[k] = np.abs(row[k]) * magnitudes
+
+
+@njit(cache=True, nogil=True)
+def add_noise(currents: Any, variances: Any, floor: Any, key: Any, first: int) -> None:
+    """Add normals of variance ``variances + floor``, which belong to vector ``first + row`` and the column.
+
+    The number of columns is even. Without rows, `variances` are zeros.
+    """
+    n = currents.shape[1]
+    pairs = n // 2
+    normals = np.empty(n, np.float32)
+    many = variances.size > 0
+    for b in range(currents.shape[0]):
+        word = np.uint64(first + b) * np.uint64(pairs)
+        for p in range(pairs):
+            one, other = normal_pair(random_word(key, word + np.uint64(p)))
+            normals[2 * p] = one
+            normals[2 * p + 1] = other
+        row = currents[b]
+        if many:
+            variance = variances[b]
+            for c in range(n):
+                row[c] += np.sqrt(variance[c] + floor[c]) * normals[c]
+        else:
+            for c in range(n):
+                row[c] += np.sqrt(floor[c]) * normals[c]
+
+
+@njit(cache=True, nogil=True)
+def subtract(currents: Any, references: Any, width: int) -> None:
+    """Subtract from output o of group g, in column ``g * width + o``, the current in column ``references[g, o]``."""
+    groups, n = references.shape
+    for b in range(currents.shape[0]):
+        row = currents[b]
+        for g in range(groups):
+            for o in range(n):
+                row[g * width + o] -= row[references[g, o]]
+
+
+@njit(cache=True, nogil=True)
+def quantize(currents: Any, gain: Any, offset: Any, low: float, high: float, clipped: Any) -> None:
+    """Replace currents by codes, the integer at or below ``current * gain + offset``, and count those out of range."""
+    least, most = currents.dtype.type(low), currents.dtype.type(high)
+    for b in range(currents.shape[0]):
+        row = currents[b]
+        out = 0
+        for c in range(row.size):
+            code = np.floor(row[c] * gain[c] + offset[c])
+            bounded = min(max(code, least), most)
+            out += 1 if bounded != code else 0
+            row[c] = bounded
+        clipped[b] += out
+
+
+@njit(cache=True, nogil=True)
+def search(
+    currents: Any,
+    gain: Any,
+    offset: Any,
+    low: int,
+    bits: int,
+    thresholds: Any,
+    converters: Any,
+    clipped: Any,
+) -> None:
+    """Do as `quantize` does, with converters whose codes begin at `thresholds` above `low`, bit by bit."""
+    for b in range(currents.shape[0]):
+        for c in range(converters.size):
+            if converters[c] < 0:
+                currents[b, c] = 0
+                continue
+            level = np.float64(currents[b, c] * gain[c] + offset[c])
+            line = thresholds[converters[c]]
+            code = 0
+            for bit in range(bits - 1, -1, -1):
+                trial = code | (1 << bit)
+                if level >= line[trial] + low:
+                    code = trial
+            if np.floor(level) < low or np.floor(level) >= low + (1 << bits):
+                clipped[b] += 1
+            currents[b, c] = code + low
+
+
+@njit(cache=True, nogil=True)
+def accumulate(currents: Any, scale: Any, references: Any, taken: Any, width: int, out: Any) -> None:
+    """Add to every output its column in each group, times `scale`, less its references, if any, times `taken`."""
+    n = out.shape[1]
+    for b in range(currents.shape[0]):
+        row, sums = currents[b], out[b]
+        for g in range(scale.shape[0]):
+            column, factor = row[g * width : g * width + n], scale[g]
+            for o in range(n):
+                sums[o] += np.float64(column[o]) * factor[o]
+        for g in range(taken.shape[0]):
+            for o in range(n):
+                sums[o] -= np.float64(row[references[g, o]]) * taken[g, o]
+
+
+@njit(cache=True, nogil=True)
+def run(x: Any, stage: Any, given: Any, first: int, buffers: Any, joules: Any, clipped: Any, output: Any) -> None:
+    """Take a block of vectors x (n, m), of which the first has the number `first`, through a `Stage`.
+
+    `given` (n, columns) are its currents, which are changed; without rows, they are the product. What cells take is
+    added to joules (n,), conversions out of range to clipped (n,), and results to output (n, n_out).
+    """
+    inputs, (weights, row_joules), noise, conversion = stage
+    floor, key, counts, count_scale, variances, square_scale, magnitude_scale = noise
+    merged, gain, offset, low, bits, thresholds, converters, scale, taken, references, width = conversion
+    volts_memory, currents_memory, counts_memory, squares_memory, variances_memory = buffers
+    n, depth, columns = x.shape[0], weights.shape[1], weights.shape[0] * WIDTH
+    tall = (n + ROWS - 1) // ROWS
+    rows = tall * ROWS
+    v = volts_memory[: rows * depth].reshape(rows, depth)
+    driven(x, inputs, v)
+    energies(v, row_joules, joules)
+    currents = given
+    if given.shape[0] == 0:
+        whole = currents_memory[: rows * columns].reshape(rows, columns)
+        multiply(v, weights, whole, 0, tall)
+        currents = whole[:n]
+    if floor.size > 0:
+        many = rows if counts.size > 0 or variances.size > 0 else 0
+        found = variances_memory[: many * columns].reshape(many, columns)
+        if counts.size > 0:
+            inner = 2 * counts.shape[1]
+            whole_counts = counts_memory[: rows * inner].reshape(rows, inner)
+            counted(v, square_scale, magnitude_scale, whole_counts)
+            multiply_counts(whole_counts, counts, count_scale, found, 0, tall)
+        elif variances.size > 0:
+            inner = variances.shape[1]
+            squares = squares_memory[: rows * inner].reshape(rows, inner)
+            squared(v, magnitude_scale, squares)
+            multiply(squares, variances, found, 0, tall)
+        add_noise(currents, found, floor, key, first)
+    if merged.shape[0] > 0:
+        subtract(currents, merged, width)
+    if thresholds.size > 0:
+        search(currents, gain, offset, low, bits, thresholds, converters, clipped)
+    elif gain.size > 0:
+        quantize(currents, gain, offset, float(low), float(low + (1 << bits) - 1), clipped)
+    accumulate(currents, scale, references, taken, width, output)

@@ -1,0 +1,145 @@
+"""Elimination of nodes without a subtraction: small blocks of cells, and panels of large ones.
+
+A network is a matrix of weights: the conductance between each pair of nodes, nothing on the diagonal. Eliminating node
+k adds ``w_ik w_kj / sum of w_k`` to every other pair (star to mesh). Sums, products and quotients of numbers that are
+never negative lose no digits, so each weight keeps its relative accuracy, however small it is.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+__all__ = ["cells", "factor_panel", "join"]
+
+
+@njit(cache=True, nogil=True)
+def _eliminate(weights: Any, n_kept: int, n: int) -> None:
+    """Eliminate nodes n-1 .. n_kept; below the diagonal only."""
+    for k in range(n - 1, n_kept - 1, -1):
+        total = 0.0
+        for j in range(k):
+            total += weights[k, j]
+        if total == 0.0:  # an open end
+            continue
+        for i in range(1, k):
+            share = weights[k, i] / total
+            if share > 0.0:
+                for j in range(i):
+                    weights[i, j] += share * weights[k, j]
+
+
+@njit(cache=True, nogil=True)
+def cells(
+    g: Any,
+    row_begin: int,
+    col_begin: int,
+    w_row: float,
+    w_driver: float,
+    w_col: float,
+    w_sense: float,
+    two_sided: bool,
+    out: Any,
+) -> None:
+    """Write the blocks of single cells, out[i, j] for the cell at (row_begin + i, col_begin + j).
+
+    A cell carries the wires to its left and below it. Its nodes are, where the wires have resistance, left, right, top
+    and bottom end; a wire without resistance is one node. The rightmost and the top cells have no neighbour there, so
+    their own nodes are eliminated at once.
+    """
+    rows, cols = g.shape
+    row_wires, col_wires = w_row > 0.0, w_col > 0.0
+    top = 2 if row_wires else 1
+    n_kept = top + (2 if col_wires else 1)
+    bottom = n_kept - 1
+    weights = np.zeros((n_kept + 2, n_kept + 2))
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            row, col = row_begin + i, col_begin + j
+            out[i, j] = 0.0
+            weights[:] = 0.0
+            here, below = 0, bottom  # the cell's own nodes
+            if row_wires:
+                here = 1
+                if col == cols - 1:
+                    here = n_kept
+                    if two_sided:
+                        weights[here, 1] = w_driver
+                weights[here, 0] = w_driver if col == 0 else w_row
+            if col_wires:
+                below = top if row > 0 else n_kept + 1
+                weights[max(below, bottom), min(below, bottom)] = w_sense if row == rows - 1 else w_col
+            weights[max(here, below), min(here, below)] = g[row, col]
+            _eliminate(weights, n_kept, n_kept + 2)
+            for k in range(n_kept):
+                for m in range(k):
+                    out[i, j, k, m] = weights[k, m]
+
+
+@njit(cache=True, nogil=True)
+def join(blocks: Any, down: bool, places_a: Any, places_b: Any, n: int, out: Any) -> None:
+    """Join neighbours, below each other or side by side, and eliminate the nodes between them.
+
+    Node k of the first goes to `places_a[k]` of `n` nodes, of which the first stay, as many as `out` has; `places_b`
+    likewise.
+    """
+    n_kept = out.shape[2]
+    weights = np.zeros((n, n))
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            weights[:] = 0.0
+            for part in range(2):
+                places = places_a if part == 0 else places_b
+                block = blocks[2 * i + part, j] if down else blocks[i, 2 * j + part]
+                for k in range(len(places)):
+                    for m in range(k):
+                        x, y = places[k], places[m]
+                        weights[max(x, y), min(x, y)] += block[k, m]
+            _eliminate(weights, n_kept, n)
+            for k in range(n_kept):
+                for m in range(n_kept):
+                    out[i, j, k, m] = weights[k, m] if m < k else 0.0
+
+
+@njit(cache=True, nogil=True)
+def factor_panel(panel: Any, outside: Any, through: Any, inverse: Any) -> None:
+    """Factor the first rows of a matrix of weights among nodes to be eliminated, in place.
+
+    With D the sums of all weights of each node, ``D - W = L L'``, L lower triangular with no positive number off its
+    diagonal. The pivots are sums over what is not yet eliminated, and no differences.
+
+    Parameters
+    ----------
+    panel : array of float64, shape (m, n)
+        Rows of W from the diagonal on; they become the rows of L', signs dropped.
+    outside : array of float64, shape (m,)
+        Summed weights to nodes that stay; changed.
+    through : array of float64, shape (m,)
+        Receives the inverse of L's leading block times `outside`.
+    inverse : array of float64, shape (m, m)
+        Receives the inverse of L's leading block; no number in it is negative.
+    """
+    m, n = panel.shape
+    for k in range(m):
+        total = outside[k]
+        for j in range(k + 1, n):
+            total += panel[k, j]
+        root = np.sqrt(total) if total > 0.0 else 1.0  # a node without weights meets only zeros
+        panel[k, k] = root
+        for j in range(k + 1, n):
+            panel[k, j] /= root
+        through[k] = outside[k] / root
+        for i in range(k + 1, m):
+            share = panel[k, i]
+            outside[i] += share * through[k]
+            for j in range(i + 1, n):
+                panel[i, j] += share * panel[k, j]
+    inverse[:] = 0.0
+    for k in range(m):
+        inverse[k, k] = 1.0
+        for i in range(k):
+            share = panel[i, k]
+            for j in range(i + 1):
+                inverse[k, j] += share * inverse[i, j]
+        for j in range(k + 1):
+            inverse[k, j] /= panel[k, k]
