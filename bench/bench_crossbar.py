@@ -14,7 +14,7 @@ cores, and is not measured here. aihwkit's C++ tile, with 8-bit converters, the 
 approximate IR drop, runs beside ours where it is installed with a torch that its wheel works with; else what it had of
 sgemm at that time is quoted:
 
-    pip install --only-binary :all: torch==2.9.1
+    pip install --only-binary :all: torch==2.10.0
     pip install --only-binary :all: --no-deps aihwkit==1.1.0
 
 Exit code 1 if a bound is missed, 3 if too many rounds were disturbed to say.

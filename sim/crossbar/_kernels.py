@@ -9,6 +9,7 @@ __all__ = [
     "counted",
     "driven",
     "energies",
+    "mend",
     "quantize",
     "run",
     "search",
@@ -22,9 +23,10 @@ import numpy as np
 from numba import njit
 
 from tetrit.noise._kernels import normal_pair, random_word
-from tetrit.sim.crossbar.products._kernels import ROWS, WIDTH, multiply, multiply_counts
+from tetrit.sim.crossbar.products._kernels import BLOCK, CELL_TOP, ROWS, WIDTH, multiply, multiply_counts
 
 _LANES = 64
+_TOLERANCE = np.float32(0.01)  # of a variance, so half a percent of a standard deviation
 
 
 @njit(cache=True, nogil=True)
@@ -33,7 +35,7 @@ def driven(x: Any, inputs: Any, out: Any) -> None:
 
     Vectors are x (n, m). A mask of -1 keeps their sign.
     """
-    start, stop, shift, mask, low, table = inputs
+    start, stop, shift, mask, low, table, _ = inputs
     n = stop - start
     for b in range(x.shape[0]):
         row, given = out[b], x[b, start:stop]
@@ -46,8 +48,17 @@ def driven(x: Any, inputs: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def energies(v: Any, row_joules: Any, out: Any) -> None:
-    """Add ``v[b]**2 @ row_joules`` to each ``out[b]``, in sums that a vector unit takes side by side."""
+def energies(v: Any, x: Any, inputs: Any, row_joules: Any, out: Any) -> None:
+    """Add ``v[b]**2 @ row_joules`` to each ``out[b]``, in sums that a vector unit takes side by side.
+
+    Where there is a table of powers, those of the digits of vectors x (n, m) are taken in place of squares.
+    """
+    start, stop, shift, mask, low, _, powers = inputs
+    if powers.shape[0] > 0:
+        for b in range(out.size):
+            for k in range(stop - start):
+                out[b] += powers[k, ((x[b, start + k] >> shift) & mask) - low] * row_joules[k]
+        return
     lanes = np.empty(_LANES)
     for b in range(out.size):
         lanes[:] = 0.0
@@ -77,9 +88,9 @@ def counted(v: Any, square_scale: float, magnitude_scale: float, out: Any) -> No
 
 
 @njit(cache=True, nogil=True)
-def squared(v: Any, magnitude_scale: float, out: Any) -> None:
-    """Write ``v**2``, and to further columns, if any, ``|v| * magnitude_scale``."""
-    magnitudes = v.dtype.type(magnitude_scale)
+def squared(v: Any, per_volt: float, out: Any) -> None:
+    """Write ``v**2``, and to further columns, if any, ``|v| * per_volt``."""
+    magnitudes = v.dtype.type(per_volt)
     n = v.shape[1]
     for b in range(v.shape[0]):
         row, first = v[b], out[b, :n]
@@ -89,6 +100,64 @@ def squared(v: Any, magnitude_scale: float, out: Any) -> None:
             second = out[b, n:]
             for k in range(n):
                 second[k] = np.abs(row[k]) * magnitudes
+
+
+@njit(cache=True, nogil=True)
+def _rounded(v: Any, factor: float, squares: bool, counts: Any) -> float:
+    """Return what rounding cost inputs, in counts."""
+    lost = 0.0
+    for k in range(v.size):
+        wanted = np.float64(v[k])
+        lost += np.abs((wanted * wanted if squares else np.abs(wanted)) * factor - counts[k])
+    return lost
+
+
+@njit(cache=True, nogil=True)
+def mend(v: Any, counts: Any, exact: bool, noise: Any, found: Any) -> None:
+    """Add up variances again, in float64, where rounding of cells or of inputs may have cost 1 % of one.
+
+    What was found for v (n, depth) with its counts is in found (n, columns); the rest is as `Variances` has it. `exact`
+    says that no input was rounded. Rounding costs at most half a step of each cell for every count of its input, and
+    the largest cell for what was rounded off the input; all blocks are taken to have the largest step.
+    """
+    floor, _, _, scale, variances, square_scale, magnitude_scale, per_volt = noise
+    depth, columns = v.shape[1], found.shape[1]
+    n_halves, half = counts.shape[1] // depth, depth // BLOCK
+    steps = np.zeros((n_halves, columns), np.float32)
+    for h in range(n_halves):
+        for t in range(scale.shape[0]):
+            for block in range(h * half, (h + 1) * half):
+                for c in range(WIDTH):
+                    steps[h, t * WIDTH + c] = max(steps[h, t * WIDTH + c], scale[t, block, c])
+    bound = np.empty(columns, np.float32)
+    for b in range(found.shape[0]):
+        row, sums = v[b], found[b]
+        bound[:] = 0
+        for h in range(n_halves):
+            counted, step = counts[b, h * depth : (h + 1) * depth], steps[h]
+            total = np.int64(0)
+            for k in range(depth):
+                total += counted[k]
+            lost = 0.5 * total
+            if not exact:
+                lost += (CELL_TOP + 0.5) * _rounded(row, magnitude_scale if h else square_scale, h == 0, counted)
+            single = np.float32(lost)
+            for c in range(columns):
+                bound[c] += single * step[c]
+        doubtful = 0
+        for c in range(columns):
+            doubtful += 1 if bound[c] > _TOLERANCE * (sums[c] + floor[c]) else 0
+        if doubtful == 0:
+            continue
+        for c in range(columns):
+            if bound[c] > _TOLERANCE * (sums[c] + floor[c]):
+                cells, at = variances[c // WIDTH], c % WIDTH
+                again = 0.0
+                for k in range(depth):
+                    again += np.float64(row[k]) * np.float64(row[k]) * np.float64(cells[k, at])
+                for k in range(variances.shape[1] - depth):
+                    again += np.abs(np.float64(row[k])) * per_volt * np.float64(cells[depth + k, at])
+                sums[c] = again
 
 
 @njit(cache=True, nogil=True)
@@ -195,7 +264,7 @@ def run(x: Any, stage: Any, given: Any, first: int, buffers: Any, joules: Any, c
     added to joules (n,), conversions out of range to clipped (n,), and results to output (n, n_out).
     """
     inputs, (weights, row_joules), noise, conversion = stage
-    floor, key, counts, count_scale, variances, square_scale, magnitude_scale = noise
+    floor, key, counts, count_scale, variances, square_scale, magnitude_scale, per_volt = noise
     merged, gain, offset, low, bits, thresholds, converters, scale, taken, references, width = conversion
     volts_memory, currents_memory, counts_memory, squares_memory, variances_memory = buffers
     n, depth, columns = x.shape[0], weights.shape[1], weights.shape[0] * WIDTH
@@ -203,7 +272,7 @@ def run(x: Any, stage: Any, given: Any, first: int, buffers: Any, joules: Any, c
     rows = tall * ROWS
     v = volts_memory[: rows * depth].reshape(rows, depth)
     driven(x, inputs, v)
-    energies(v, row_joules, joules)
+    energies(v, x, inputs, row_joules, joules)
     currents = given
     if given.shape[0] == 0:
         whole = currents_memory[: rows * columns].reshape(rows, columns)
@@ -217,10 +286,11 @@ def run(x: Any, stage: Any, given: Any, first: int, buffers: Any, joules: Any, c
             whole_counts = counts_memory[: rows * inner].reshape(rows, inner)
             counted(v, square_scale, magnitude_scale, whole_counts)
             multiply_counts(whole_counts, counts, count_scale, found, 0, tall)
+            mend(v, whole_counts, square_scale >= 1 and inputs[5].size == 0, noise, found[:n])
         elif variances.size > 0:
             inner = variances.shape[1]
             squares = squares_memory[: rows * inner].reshape(rows, inner)
-            squared(v, magnitude_scale, squares)
+            squared(v, per_volt, squares)
             multiply(squares, variances, found, 0, tall)
         add_noise(currents, found, floor, key, first)
     if merged.shape[0] > 0:

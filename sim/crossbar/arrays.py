@@ -46,7 +46,7 @@ class Panel:
     compensation : array of float64, shape (col_arrays,)
         Factor of drift compensation.
     row_siemens : array of float64, shape (n_inputs,)
-        Sum of each row's conductances, which its driver feeds.
+        Sum of each row's conductances, as seen through the wires: what its driver feeds.
     """
 
     inputs: slice
@@ -113,13 +113,14 @@ class Arrays:
             faults = fault_map(
                 (machine.rows, machine.cols), stuck_on=machine.stuck_on, stuck_off=machine.stuck_off, key=key
             )
-        n_outputs = tile.shape[1]
+        n_driven, n_outputs = tile.shape[:2]
         places = np.arange(n_outputs, dtype=np.int64)
         if faults.any():
-            wanted = targets(layout, tile)[:, : n_outputs * machine.columns_per_output]
+            # cells of rows that are not driven do no harm
+            wanted = targets(layout, tile)[:n_driven, : n_outputs * machine.columns_per_output]
             places = assign_columns(
                 wanted,
-                faults[:, : layout.places * machine.columns_per_output],
+                faults[:n_driven, : layout.places * machine.columns_per_output],
                 machine.window,
                 columns_per_output=machine.columns_per_output,
                 significance=layout.significance,
@@ -195,9 +196,9 @@ class Arrays:
         compensation = np.ones(layout.col_arrays)
         row_siemens = np.zeros(n)
         for j in range(layout.col_arrays):
-            g, effective, found = self.at(i, j, time_s)
+            _, effective, found = self.at(i, j, time_s)
             self.effective[i, j] = effective
-            row_siemens += g[:n].sum(axis=1)
+            row_siemens += effective[:n].sum(axis=1)
             if machine.drift_compensation == "global":
                 compensation[j] = drift_factor(self._initial[i, j][:n], effective[:n])
             self.place(weights, i, j, (effective[:n] - machine.window[0]) / machine.level_siemens, -1.0)
@@ -230,8 +231,11 @@ class Arrays:
 
 
 def _fault_grid(faults: npt.ArrayLike, grid: tuple[int, int], shape: tuple[int, int]) -> Any:
-    given = np.asarray(faults)
     wanted = (*grid, *shape)
+    try:
+        given = np.asarray(faults)
+    except ValueError:
+        raise InvalidValueError(f"`faults` must have shape {wanted}, got rows of different lengths") from None
     if given.shape == shape and grid == (1, 1):
         given = given.reshape(wanted)
     if given.shape != wanted:

@@ -129,33 +129,37 @@ class Chain:
         last = digit == len(widths) - 1
         low = -reach if last and self.layout.signed else 0
         volt = self.machine.read_voltage_v / reach
-        table, inputs = self._table(i, low, reach - 1 if low < 0 else reach, volt), self.layout.rows(i)
+        (table, powers), inputs = self._tables(i, low, reach - 1 if low < 0 else reach, volt), self.layout.rows(i)
         return _Drive(
             panel=i,
             digit=digit,
             volt=volt,
-            largest=float(reach if table is None else np.abs(table).max()),
+            largest=float(np.abs(table).max(initial=0.0)) or float(reach),
             inputs=Inputs(
                 start=inputs.start,
                 stop=inputs.stop,
                 shift=sum(widths[:digit]),
                 mask=-1 if last else 2 ** widths[digit] - 1,
                 low=low,
-                table=np.zeros((0, 0), np.float32) if table is None else table,
+                table=table,
+                powers=powers,
             ),
         )
 
-    def _table(self, i: int, low: int, high: int, volt: float) -> npt.NDArray[np.float32] | None:
+    def _tables(self, i: int, low: int, high: int, volt: float) -> tuple[npt.NDArray[np.float32], Floats]:
+        """Return what the rows of a panel are driven with for every digit, in steps, and with what power."""
         inputs = self.layout.rows(i)
         n = inputs.stop - inputs.start
-        table = dac_table(self.machine.dac, low, high, n, key=noise.key(self.seed, _DAC, i))
+        applied = dac_table(self.machine.dac, low, high, n, key=noise.key(self.seed, _DAC, i))
         bend = self.machine.cell.sinh_volt
         if bend is None or self.machine.has_wires:
-            return None if table is None else table.astype(np.float32)
-        if table is None:
-            table = np.tile(np.arange(low, high + 1, dtype=np.float64), (n, 1))
+            applied = np.zeros((0, 0)) if applied is None else applied
+            return applied.astype(np.float32), applied**2
+        if applied is None:
+            applied = np.tile(np.arange(low, high + 1, dtype=np.float64), (n, 1))
         # without wires, the cells' curve is one of the inputs
-        return np.asarray(bend / volt * np.sinh(table * (volt / bend)), np.float32)
+        currents = bend / volt * np.sinh(applied * (volt / bend))
+        return currents.astype(np.float32), applied * currents
 
     def _prepared(self, panel: Panel) -> _Matrices:
         n, columns = panel.weights.shape
@@ -163,7 +167,7 @@ class Chain:
         exact = np.array_equal(panel.weights, np.rint(panel.weights))
         reach = np.abs(panel.weights).sum(axis=0).max() * max(self.layout.digit_reach)
         weights = np.zeros((depth, columns))
-        weights[:n] = panel.weights
+        weights[:n] = panel.weights  # float32 holds the halves at which codes change up to 2^23
         variances = None
         if panel.flicker is not None or panel.shot is not None:
             variances = np.zeros((depth * (1 if panel.shot is None else 2), columns), np.float32)
@@ -173,7 +177,7 @@ class Chain:
                 variances[depth : depth + n] = panel.shot
         outputs = np.arange(self.layout.n_out) // self.machine.outputs_per_array
         return _Matrices(
-            weights=PackedMatrix(weights, np.float64 if exact and reach > 2**24 else np.float32),
+            weights=PackedMatrix(weights, np.float64 if exact and reach >= 2**23 else np.float32),
             variances=None if variances is None else PackedMatrix(variances),
             packed=None if variances is None else PackedVariances(variances),
             thermal=0.0 if panel.thermal is None else panel.thermal,
@@ -275,14 +279,14 @@ class Chain:
             floor = floor + panel.thermal / drive.volt**2
         counts, scale = np.empty((0, 0, WIDTH, 2), np.int16), np.empty((0, 0, WIDTH), np.float32)
         variances = np.empty((0, 0, WIDTH), np.float32)
-        squares, magnitudes = 1.0, 1.0 / drive.volt
-        if read_noise == "output" and panel.packed is not None:
-            squares, magnitudes = input_scale(drive.largest**2), input_scale(drive.largest)
-            factors = 1 / squares, 1 / (magnitudes * drive.volt)
-            counts, scale = panel.packed.counts, panel.packed.scale(np.repeat(factors, panel.depth // 64))
-        if read_noise == "output_float32" and panel.variances is not None:
+        squares = magnitudes = 1.0
+        if read_noise.startswith("output") and panel.variances is not None:
             variances = panel.variances.tiles
-        if read_noise == "off" or not (counts.size or variances.size or floor.any()):
+            if read_noise == "output" and panel.packed is not None:
+                squares, magnitudes = input_scale(drive.largest**2), input_scale(drive.largest)
+                factors = 1 / squares, 1 / (magnitudes * drive.volt)
+                counts, scale = panel.packed.counts, panel.packed.scale(np.repeat(factors, panel.depth // 64))
+        if read_noise == "off" or not (variances.size or floor.any()):
             floor = floor[:0]
         return Variances(
             floor=floor.astype(np.float32),
@@ -291,6 +295,7 @@ class Chain:
             variances=variances,
             square_scale=squares,
             magnitude_scale=magnitudes,
+            per_volt=1.0 / drive.volt,
             key=np.uint64(noise.key(self.seed, _READ, drive.panel, drive.digit)),
         )
 
@@ -329,8 +334,9 @@ class Chain:
     def _drawn(self, x: Ints, drive: _Drive, first: int) -> Matrix:
         """Return the currents of a block with the noise of every cell drawn, vector by vector."""
         v, n = self._volts(x, drive)[:, : drive.inputs.stop - drive.inputs.start], len(x)
-        currents = np.zeros((n, self.arrays.n_columns))
+        noisy = np.zeros((n, self.arrays.n_columns))
         inputs = np.zeros(self.machine.rows)
+        baseline = self.machine.window[0] / self.machine.level_siemens
         for j in range(self.layout.col_arrays):
             _, effective, variances = self.arrays.at(drive.panel, j, self.time_s)
             key = noise.key(self.seed, _CELLS, drive.panel, j, drive.digit)
@@ -339,6 +345,11 @@ class Chain:
                 drawn = drawn_currents(
                     self.machine, variances, effective, inputs, drive.volt, key=key, vector=first + b
                 )
-                drawn -= row.sum(dtype=np.float64) * self.machine.window[0] / self.machine.level_siemens
-                self.arrays.place(currents[b : b + 1], drive.panel, j, drawn[None], -1.0)
-        return currents.astype(v.dtype)
+                if self._bent:  # only the noise is that of the linear network
+                    drawn -= inputs @ (effective / self.machine.level_siemens)
+                else:
+                    drawn -= row.sum(dtype=np.float64) * baseline
+                self.arrays.place(noisy[b : b + 1], drive.panel, j, drawn[None], -1.0)
+        if self._bent:
+            noisy += self._clean(x, drive)
+        return noisy.astype(v.dtype)

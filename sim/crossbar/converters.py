@@ -49,7 +49,7 @@ def dac_table(dac: Dac, low: int, high: int, n_rows: int, *, key: int) -> Floats
         Range of the digit.
     n_rows : int
     key : int
-        Of the chip and the digit position.
+        Of the chip and the rows.
 
     Returns
     -------

@@ -96,9 +96,10 @@ class CrossbarEngine:
             Wrong format or shape; a code out of range, or one that stands for no number; a fault map of the wrong
             shape; not enough memory.
         """
-        integers = self._integers(weight)
-        layout = Layout(machine=self.machine, n_in=integers.shape[0], n_out=integers.shape[1])
+        codes = self._checked(weight)
+        layout = Layout(machine=self.machine, n_in=codes.shape[0], n_out=codes.shape[1])
         check_memory(layout)
+        integers = self._integers(codes)
         arrays = Arrays(
             layout,
             levels(self.machine, integers),
@@ -161,8 +162,9 @@ class CrossbarEngine:
         x : array_like of int, shape (batch, n_in)
             Activations, in the range of the machine's activation format.
         read_noise : {"output", "output_float32", "per_cell", "off"}
-            Noise drawn for every column, with variances summed in 16-bit integers (see `tetrit.sim.crossbar.products`
-            for the error) or in float32; for every cell, the slow reference; or none.
+            Noise drawn for every column, with variances summed in 16-bit integers (standard deviations within 0.5 % for
+            any input, usually 1e-5, see `tetrit.sim.crossbar.products`) or in float32; for every cell, the slow
+            reference; or none.
 
         Returns
         -------
@@ -212,8 +214,8 @@ class CrossbarEngine:
         self._loaded()
         return self._codes
 
-    def _integers(self, weight: Any) -> Ints:
-        wanted = self.machine.weights
+    def _checked(self, weight: Any) -> npt.NDArray[Any]:
+        """Return weight codes, after checking kind and shape."""
         if isinstance(weight, _Quantized):
             if weight.format != self.machine.weight_format:
                 raise InvalidValueError(f"weights are {weight.format}, the machine takes {self.machine.weight_format}")
@@ -228,6 +230,11 @@ class CrossbarEngine:
             raise TypeError(f"weight codes must be integers, got {codes.dtype}")
         if codes.ndim != 2 or codes.size == 0:
             raise InvalidValueError(f"weight codes must be a non-empty matrix (n_in, n_out), got shape {codes.shape}")
+        return codes
+
+    def _integers(self, codes: npt.NDArray[Any]) -> Ints:
+        """Return the integers of weight codes, which are kept."""
+        wanted = self.machine.weights
         bad = (codes < 0) | (codes >= len(wanted.values))
         if not bad.any():
             bad = np.isnan(wanted.values)[codes]
@@ -242,10 +249,13 @@ class CrossbarEngine:
 
     def _activations(self, x: npt.ArrayLike) -> Ints:
         assert self.weight is not None
-        array = np.asarray(x)
+        n_in = self.weight.shape[0]
+        try:
+            array = np.asarray(x)
+        except ValueError:
+            raise InvalidValueError(f"`x` must have shape (batch, {n_in}), got rows of different lengths") from None
         if not np.issubdtype(array.dtype, np.integer):
             raise TypeError(f"`x` must be integers, got {array.dtype}")
-        n_in = self.weight.shape[0]
         if array.ndim != 2 or array.shape[1] != n_in or array.shape[0] == 0:
             raise InvalidValueError(f"`x` must have shape (batch, {n_in}), got {array.shape}")
         low, high = self._act_range

@@ -3,6 +3,7 @@
 __all__ = ["check_memory", "needed_bytes"]
 
 from tetrit.errors import InvalidValueError
+from tetrit.hardware import Crossbar
 from tetrit.sim.crossbar.arrays import columns_of, padded
 from tetrit.sim.crossbar.mapping import Layout
 from tetrit.sim.crossbar.wires.effective import free_bytes
@@ -34,6 +35,16 @@ def _table_bytes(layout: Layout) -> int:
     return converters * _TABLE_BYTES << machine.adc_bits
 
 
+def _smaller(machine: Crossbar, free: int) -> str:
+    """Say which square arrays would fit if an array alone does not, or that a layer has too many inputs."""
+    side = max(machine.rows, machine.cols)
+    while side > 1 and side * side * (_CELL_BYTES + _WORK_BYTES) > free:
+        side //= 2
+    if side * side >= machine.rows * machine.cols:
+        return "no number of outputs would fit; load fewer inputs"
+    return f"arrays of {side} x {side} cells would fit"
+
+
 def check_memory(layout: Layout) -> None:
     """Raise an error that says what would fit unless a layer fits into the memory that is free."""
     free, needed = free_bytes(), needed_bytes(layout)
@@ -51,5 +62,5 @@ def check_memory(layout: Layout) -> None:
     raise InvalidValueError(
         f"{layout.n_in} x {layout.n_out} weights on arrays of {layout.machine.rows} x {layout.machine.cols} cells need "
         f"about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
-        f"{layout.n_in} x {n_out} weights would {'fit' if n_out > 1 else 'need the least'}"
+        + (f"{layout.n_in} x {n_out} weights would fit" if n_out > 1 else _smaller(layout.machine, free))
     )

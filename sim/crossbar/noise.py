@@ -9,7 +9,8 @@ that reaches the sense amplifier. Both together are taken to be ``g_effective / 
 approximation. It holds where the drop is the work of many cells, each adding little, and inputs have either sign.
 Against networks solved anew for every draw, the standard deviation is 2 % (0 to 6 % by column) too large where wires
 take 10 % of the current, and 4 % (1 to 9 %) where they take 20 %; 6 % and 12 % where all inputs have one sign. The slow
-reference draws cells, and sees them through the same factor.
+reference draws cells, and sees them through the same factor. Curved cells behind wires (`Device.sinh_volt`) are taken
+to add the noise of straight ones.
 """
 
 __all__ = ["CellNoise", "cell_noise", "drawn_currents"]

@@ -20,7 +20,8 @@ class Inputs(NamedTuple):
     """How the rows of a panel, which has the inputs from `start` to `stop`, are driven with an input digit.
 
     The digit is the bits of `mask` after a shift, and from `low` on. Rows get the lines of `table`, or without it the
-    digits.
+    digits. Cells take the `powers` of a digit, voltage times current in steps, where there are any, else the square of
+    what drives the row.
     """
 
     start: int
@@ -29,6 +30,7 @@ class Inputs(NamedTuple):
     mask: int
     low: int
     table: Singles
+    powers: Floats
 
 
 class Operands(NamedTuple):
@@ -39,11 +41,11 @@ class Operands(NamedTuple):
 
 
 class Variances(NamedTuple):
-    """Variances of currents: `floor` for all vectors alike, and what depends on inputs, in one of two forms.
+    """Variances of currents: `floor` for all vectors alike, and those of cells, which depend on inputs.
 
-    With `counts` and their `scale`, see `PackedVariances`, squares of inputs are taken times `square_scale`, and their
-    magnitudes, where there is shot noise, times `magnitude_scale`. With `variances`, a `PackedMatrix`, squares are as
-    they are, and magnitudes have the second factor again. Normals are those of `key`.
+    `variances`, a `PackedMatrix`, are for squares of inputs, and, where there is shot noise, for their magnitudes times
+    `per_volt`. With `counts` and their `scale`, see `PackedVariances`, they are the last resort: squares are counted
+    times `square_scale`, magnitudes times `magnitude_scale`. Normals are those of `key`.
     """
 
     floor: Singles
@@ -53,6 +55,7 @@ class Variances(NamedTuple):
     variances: Singles
     square_scale: float
     magnitude_scale: float
+    per_volt: float
 
 
 class Conversion(NamedTuple):

@@ -2,9 +2,11 @@
 
 Variances of columns, from squared inputs, are summed in 16-bit integers: twice as fast as in float32.
 
-Squares of inputs are exact up to 8-bit digits, and have 14 bits beyond. Variances of cells have 11 bits, of the largest
-in a column among 64 inputs: an error of at most 1/4094 of that. A column's variance is wrong by no more than that share
-of what it would be if all cells of a block were its largest; over many inputs the errors cancel, to about 1e-5.
+Squares of inputs are exact up to digits from -128 to 127, and have 14 bits beyond. Variances of cells have 11 bits, of
+the largest in a column among 64 inputs: an error of at most 1/4094 of that. A variance is wrong by no more than
+that share of what it would be if all cells of a block were its largest; over many inputs the errors cancel, to about
+1e-5. Where few inputs meet small cells, it can be wrong by all that there is: who multiplies looks at the bound, and
+adds up again what may be wrong by 1 % (`tetrit.sim.crossbar._kernels.mend`).
 """
 
 __all__ = ["ROWS", "WIDTH", "PackedMatrix", "PackedVariances", "filled", "input_scale"]
@@ -15,17 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tetrit.sim.crossbar.products._kernels import BLOCK, ROWS, WIDTH, multiply, multiply_counts
+from tetrit.sim.crossbar.products._kernels import BLOCK, CELL_TOP, INPUT_TOP, ROWS, WIDTH, multiply, multiply_counts
 
 Matrix = npt.NDArray[Any]
-
-_INPUT_TOP = 2**14
-_CELL_TOP = 2**11 - 1  # _INPUT_TOP * _CELL_TOP * BLOCK is below 2^31
 
 
 def input_scale(largest: float) -> float:
     """Return the power of two that takes numbers up to `largest` to the integers that are multiplied."""
-    return 1.0 if largest == 0 else 2.0 ** math.floor(math.log2(_INPUT_TOP / largest))
+    return 1.0 if largest == 0 else 2.0 ** math.floor(math.log2(INPUT_TOP / largest))
 
 
 class PackedMatrix:
@@ -70,7 +69,7 @@ class PackedVariances:
     def __init__(self, variances: Matrix) -> None:
         depth, n = variances.shape
         blocks = variances.reshape(depth // BLOCK, BLOCK, n)
-        step = blocks.max(axis=1, keepdims=True) / _CELL_TOP
+        step = blocks.max(axis=1, keepdims=True) / CELL_TOP
         counts = np.rint(np.divide(blocks, step, out=np.zeros_like(blocks), where=step > 0)).astype(np.int16)
         pairs = counts.reshape(depth // 2, 2, n // WIDTH, WIDTH)
         self.counts = np.ascontiguousarray(pairs.transpose(2, 0, 3, 1))

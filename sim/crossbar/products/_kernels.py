@@ -9,7 +9,7 @@ The inner loops are written in LLVM's own vectors, which the compiler turns into
 pairs of 16-bit integers too (``vpmaddwd``, ``vpdpwssd``) where there is one.
 """
 
-__all__ = ["BLOCK", "ROWS", "WIDTH", "multiply", "multiply_counts"]
+__all__ = ["BLOCK", "CELL_TOP", "INPUT_TOP", "ROWS", "WIDTH", "multiply", "multiply_counts"]
 
 from typing import Any
 
@@ -19,6 +19,9 @@ from numba.extending import intrinsic
 
 BLOCK, WIDTH, ROWS = 64, 32, 6
 """Inputs in a block; columns and rows of what is summed at a time."""
+
+INPUT_TOP, CELL_TOP = 2**14, 2**11 - 1
+"""Largest counts of an input and of a cell: their product times BLOCK is below 2^31."""
 
 _VECTORS, _LANES = 2, 16
 

@@ -5,8 +5,9 @@ import pytest
 
 from tetrit import sim
 from tetrit.errors import InvalidValueError
-from tetrit.hardware import Adc, Crossbar
+from tetrit.hardware import Adc, Crossbar, Device
 from tetrit.sim.cost import AnalogPrices
+from tetrit.sim.crossbar.wires import reference
 
 
 def run(x=None, n_out=10, **changes):
@@ -145,3 +146,26 @@ def test_wrong_tables_are_refused(tmp_path, old, new, text):
 def test_every_committed_price_has_a_source():
     prices = AnalogPrices.modelled()
     assert prices.source.count("ISAAC") == 4
+
+
+def test_cells_take_voltage_times_current():
+    rng = np.random.default_rng(5)
+    codes, x = rng.integers(0, 16, size=(20, 10)), rng.integers(-128, 128, size=(6, 20))
+    fields = {"rows": 20, "cols": 20, "weight_format": "int4", "bits_per_cell": 4, "adc_bits": None}
+    volts = x / 128 * 0.2
+    for bend in (None, 0.1):
+        machine = Crossbar(**fields, device=Device(sinh_volt=bend), read_voltage_v=0.2)
+        engine = sim.build(machine).load(codes)
+        g = engine.arrays.cells[0, 0].conductance(0.0)
+        unit = volts if bend is None else bend * np.sinh(volts / bend)
+        wanted = (volts * unit @ g).sum() * machine.read_time_s * 1e12
+        assert engine.matmul(x).breakdown["cells"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_wires_take_their_share_of_a_row_that_all_inputs_drive_alike():
+    fields = {"rows": 5, "cols": 6, "weight_format": "int4", "bits_per_cell": 4, "adc_bits": None}
+    machine = Crossbar(**fields, r_row_ohm=20.0, r_col_ohm=20.0, r_driver_ohm=200.0, read_voltage_v=0.2)
+    engine = sim.build(machine).load(np.random.default_rng(5).integers(0, 16, size=(5, 3)))
+    found = engine.matmul(np.full((1, 5), -128)).breakdown["cells"]
+    wanted = 0.2**2 * reference.rational(engine.arrays.cells[0, 0].conductance(0.0), 20.0, 20.0, 200.0, 0.0).sum()
+    assert found == pytest.approx(wanted * machine.read_time_s * 1e12, rel=1e-6)

@@ -215,6 +215,15 @@ def test_a_users_fault_map_is_what_the_arrays_have_and_spare_columns_avoid_it():
     assert (full.reprogram().arrays.cells[0, 0].faults == faults).all()
 
 
+def test_faults_in_rows_that_no_input_drives_do_not_count():
+    machine = Crossbar(rows=8, cols=8, weight_format="int2", bits_per_cell=2, adc_bits=None, spare_cols=2)
+    faults = np.zeros((8, 8), int)
+    faults[5:, 0] = faults[6:, 2] = faults[6:, 4] = 2
+    faults[0, 6] = 1  # the spare place has the only fault that matters
+    engine = sim.build(machine).load(np.ones((2, 3), int), faults=faults)
+    assert engine.matmul([[3, 5]]).output.tolist() == [[8, 8, 8]]
+
+
 def test_a_quantized_is_taken_with_its_format():
     from tetrit import estimators
 
@@ -273,6 +282,16 @@ def ready(**changes):
         (lambda: ready().load([[0], [-1]]), ValueError, "weight code -1 at (1, 0) is no number of int4"),
         (lambda: ready().matmul([[1.5, 2]]), TypeError, "`x` must be integers, got float64"),
         (lambda: ready().matmul([[np.nan, 2]]), TypeError, "`x` must be integers, got float64"),
+        (
+            lambda: ready().matmul([[1, 2], [3]]),
+            ValueError,
+            "`x` must have shape (batch, 2), got rows of different lengths",
+        ),
+        (
+            lambda: ready().load([[1]], faults=[[1, 2], [0]]),
+            ValueError,
+            "`faults` must have shape (1, 1, 4, 8), got rows of different lengths",
+        ),
         (lambda: ready().matmul([[1, 2, 3]]), ValueError, "`x` must have shape (batch, 2), got (1, 3)"),
         (lambda: ready().matmul(np.zeros((0, 2), int)), ValueError, "`x` must have shape (batch, 2), got (0, 2)"),
         (lambda: ready().matmul([[8, -9]]), ValueError, "`x` must be within -8..7 (int4), got -9..8"),
@@ -327,6 +346,12 @@ def test_memory_is_estimated_before_it_is_taken(monkeypatch):
     machine = Crossbar(rows=65536, cols=65536)
     with pytest.raises(InvalidValueError, match=r"^1000000 x 4 weights on arrays of 65536 x 65536 cells need about "):
         sim.build(machine).load(np.zeros((1000000, 4), np.int8))
+    whole = r"65536 x 65536 cells need about .* GB of memory and .* GB are free; arrays of \d+ x \d+ cells would fit$"
+    with pytest.raises(InvalidValueError, match=whole):
+        sim.build(machine).load([[1]])
+    monkeypatch.setattr(memory, "free_bytes", lambda: 300_000)
+    with pytest.raises(InvalidValueError, match=r"; no number of outputs would fit; load fewer inputs$"):
+        sim.build(Crossbar(rows=16, cols=16)).load(np.zeros((1000, 2), int))
     monkeypatch.setattr(memory, "free_bytes", lambda: 3_000_000)
     text = (
         r"^100 x 4000 weights on arrays of 64 x 64 cells need about 0\.\d GB of memory and 0\.0 GB are free; "

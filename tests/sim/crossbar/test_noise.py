@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from tetrit import sim
-from tetrit.hardware import Crossbar, Device
+from tetrit.hardware import Crossbar, Dac, Device
 from tetrit.hardware.device import BOLTZMANN, CHARGE
 from tetrit.sim.crossbar import effective_conductance
 
@@ -139,3 +139,64 @@ def test_no_noise_where_none_is_asked_for():
     x = np.tile(vector(), (3, 1))
     assert engine.matmul(x, read_noise="off").output.tolist() == clean.matmul(x).output.tolist()
     assert engine.matmul(x).output.tolist() != clean.matmul(x).output.tolist()
+
+
+def deviations(engine, x):
+    """Return the standard deviation of the integer form's noise over that of the float one, by the same normals."""
+    clean = engine.matmul(x, read_noise="off").output
+    parts = []
+    for mode in ("output", "output_float32"):
+        again = sim.CrossbarEngine(engine.machine, engine.seed).load(engine._codes)
+        parts.append(again.matmul(x, read_noise=mode).output - clean)
+    return parts[0] / parts[1]
+
+
+@pytest.mark.parametrize("device", ["pcm", "rram", "flash", Device(flicker=(0.02, 0.0, 1.0)), Device(shot=True)])
+@pytest.mark.parametrize("small", [1, 2, 5, 40])
+def test_small_cells_beside_a_large_one_that_is_not_driven_keep_their_noise(device, small):
+    quiet = {"program_sigma_siemens": (), "thermal": False, "drift_mean": None, "drift_sigma": None}
+    cell = device if isinstance(device, Device) else Device.load(device).replace(**quiet, shot=False)
+    machine = Crossbar(rows=64, cols=64, device=cell, weight_format="int8", bits_per_cell=8, adc_bits=None, time_s=1e3)
+    codes = np.full((64, 3), small)
+    codes[0] = 127
+    x = np.full((5, 64), 100)
+    x[:, 0] = 0
+    x[3:, 20:] = 0
+    assert np.abs(deviations(sim.CrossbarEngine(machine, 3).load(codes), x) - 1).max() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("changes", "x"),
+    [
+        ({"act_format": "int10"}, 2),
+        ({"act_format": "int12"}, 40),
+        ({"act_format": "int16"}, 100),
+        ({"act_format": "int16"}, 300),
+        ({"act_format": "uint8"}, 1),
+        ({"dac": Dac(gain_sigma=0.01)}, 1),
+        ({"sinh_volt": 0.1}, 1),
+        ({"sinh_volt": 0.02}, 20),
+    ],
+    ids=str,
+)
+def test_small_inputs_of_a_wide_range_keep_their_noise(changes, x):
+    cell = Device(flicker=(0.1, 0.5, 1.0), sinh_volt=changes.pop("sinh_volt", None))
+    fields = {"rows": 64, "cols": 64, "device": cell, "weight_format": "int8", "bits_per_cell": 8, "time_s": 1e3}
+    machine = Crossbar(**fields | {"adc_bits": None} | changes)
+    codes = np.random.default_rng(0).integers(0, 256, size=(64, 8))
+    given = np.zeros((6, 64), int)
+    for row in range(6):
+        given[row, : 10 * row + 5] = x
+    assert np.abs(deviations(sim.CrossbarEngine(machine, 3).load(codes), given) - 1).max() < 0.005
+
+
+def test_the_slow_reference_sees_the_curve_of_cells_behind_wires():
+    device = {"sinh_volt": 0.1, "thermal": True}
+    wired = {"r_row_ohm": 50.0, "r_col_ohm": 50.0, "read_voltage_v": 0.2, "act_format": "int8"}
+    engine = engine_with(device, **wired)
+    x = np.random.default_rng(4).integers(-128, 128, size=(20, ROWS))
+    clean, drawn, whole = (engine.matmul(x, read_noise=mode).output for mode in ("off", "per_cell", "output"))
+    assert np.abs(whole - clean).max() > 0
+    assert np.abs(drawn - clean).max() < 6 * np.abs(whole - clean).max()
+    straight = engine_with({"thermal": True}, **wired).matmul(x, read_noise="off").output
+    assert np.abs(straight - clean).max() > 50 * np.abs(drawn - clean).max()
