@@ -12,26 +12,24 @@ A kernel on one chunk sees slices and counts from 0, which is what lets the comp
 __all__ = [
     "BLOCK",
     "CHUNK",
+    "GROUP",
     "LANES",
     "NEST",
     "band_backward",
     "blended",
     "chunk_at",
-    "clipped_block",
-    "clipped_codes",
-    "clipped_values",
     "decoded",
     "divided",
+    "lane_sums",
+    "lane_total",
     "largest_bits",
+    "largest_word",
     "magnitude_sum",
     "nested_backward",
     "nested_codes",
     "nested_values",
+    "row_totals",
     "scaled",
-    "szt_backward",
-    "szt_codes",
-    "szt_kept",
-    "szt_values",
 ]
 
 import math
@@ -43,12 +41,12 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
-Counts: TypeAlias = NDArray[np.int64]
 Codes: TypeAlias = NDArray[Any]
 Words: TypeAlias = NDArray[Any]
 
 CHUNK = 1 << 15
 LANES = 64
+GROUP = 8  # rows that are summed together
 NEST = 1 << 8  # elements whose exponents under several references stay in the nearest cache
 BLOCK = 1 << 10  # what is done again as a whole if one element of it needs more care
 
@@ -62,15 +60,8 @@ def chunk_at(item: int, n: int) -> tuple[int, int, int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _chunk_sum(x: Floats, lanes: Doubles) -> float:
-    lanes[:] = 0.0
-    full = x.size // LANES * LANES
-    for i in range(0, full, LANES):
-        block = x[i : i + LANES]
-        for k in range(LANES):
-            lanes[k] += abs(np.float64(block[k]))
-    for k in range(x.size - full):
-        lanes[k] += abs(np.float64(x[full + k]))
+def lane_total(lanes: Doubles) -> float:
+    """Return the sum of the lanes in index order."""
     total = 0.0
     for k in range(LANES):
         total += lanes[k]
@@ -78,12 +69,62 @@ def _chunk_sum(x: Floats, lanes: Doubles) -> float:
 
 
 @njit(cache=True, nogil=True)
+def row_totals(lanes: Doubles, totals: Doubles, n: int) -> None:
+    """Write `lane_total` of the first `n` rows of lanes, four rows at a time: an addition waits for that before it."""
+    for r in range(0, n // 4 * 4, 4):
+        a = b = c = d = 0.0
+        for k in range(LANES):
+            a += lanes[r, k]
+            b += lanes[r + 1, k]
+            c += lanes[r + 2, k]
+            d += lanes[r + 3, k]
+        totals[r], totals[r + 1], totals[r + 2], totals[r + 3] = a, b, c, d
+    for r in range(n // 4 * 4, n):
+        totals[r] = lane_total(lanes[r])
+
+
+@njit(cache=True, nogil=True)
+def lane_sums(x: Floats, lanes: Doubles) -> None:
+    """Write the sums of |x| of one chunk in lanes; four blocks at a time, so that a lane stays in its register."""
+    lanes[:] = 0.0
+    full, four = x.size // LANES * LANES, x.size // (4 * LANES) * (4 * LANES)
+    for i in range(0, four, 4 * LANES):
+        block = x[i : i + 4 * LANES]
+        for k in range(LANES):
+            total = lanes[k] + abs(np.float64(block[k]))
+            total += abs(np.float64(block[k + LANES]))
+            total += abs(np.float64(block[k + 2 * LANES]))
+            lanes[k] = total + abs(np.float64(block[k + 3 * LANES]))
+    for i in range(four, full, LANES):
+        block = x[i : i + LANES]
+        for k in range(LANES):
+            lanes[k] += abs(np.float64(block[k]))
+    for k in range(x.size - full):
+        lanes[k] += abs(np.float64(x[full + k]))
+
+
+@njit(cache=True, nogil=True)
 def magnitude_sum(x: Floats, parts: Doubles, first: int, last: int) -> None:
     """Write the sum of |x| of every chunk, in float64."""
-    lanes = np.empty(LANES)
-    for item in range(first, last):
-        r, c, i, j = chunk_at(item, x.shape[1])
-        parts[r, c] = _chunk_sum(x[r, i:j], lanes)
+    lanes, totals = np.empty((GROUP, LANES)), np.empty(GROUP)
+    for start in range(first, last, GROUP):
+        count = min(GROUP, last - start)
+        for item in range(count):
+            r, _, i, j = chunk_at(start + item, x.shape[1])
+            lane_sums(x[r, i:j], lanes[item])
+        row_totals(lanes, totals, count)
+        for item in range(count):
+            r, c, _, _ = chunk_at(start + item, x.shape[1])
+            parts[r, c] = totals[item]
+
+
+@njit(cache=True, nogil=True)
+def largest_word(bits: Words, magnitude: Any) -> Any:
+    """Return the largest of the words without their sign bits, `magnitude` being the mask for that; 0 if empty."""
+    largest = magnitude & 0
+    for k in range(bits.size):
+        largest = max(largest, bits[k] & magnitude)
+    return largest
 
 
 @njit(cache=True, nogil=True)
@@ -94,141 +135,7 @@ def largest_bits(bits: Words, magnitude: Any, parts: Words, first: int, last: in
     """
     for item in range(first, last):
         r, c, i, j = chunk_at(item, bits.shape[1])
-        part, largest = bits[r, i:j], magnitude & 0
-        for k in range(part.size):
-            largest = max(largest, part[k] & magnitude)
-        parts[r, c] = largest
-
-
-@njit(cache=True, nogil=True)
-def szt_codes(x: Floats, thresholds: Doubles, codes: Codes, first: int, last: int) -> None:
-    """Write the SZT code: b1 = sign bit, b0 = |x| > threshold."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_codes, threshold = x[r, i:j], codes[r, i:j], thresholds[r]
-        for k in range(part.size):
-            w = np.float64(part[k])
-            part_codes[k] = np.uint8(abs(w) > threshold) | (np.uint8(math.copysign(1.0, w) < 0.0) << 1)
-
-
-@njit(cache=True, nogil=True)
-def _kept_chunk(x: Floats, threshold: float, lanes: Doubles) -> tuple[float, np.int64]:
-    lanes[:] = 0.0
-    full = x.size // LANES * LANES
-    for i in range(0, full, LANES):
-        block = x[i : i + LANES]
-        for k in range(LANES):
-            a = abs(np.float64(block[k]))
-            lanes[k] += a if a > threshold else 0.0
-    for k in range(x.size - full):
-        a = abs(np.float64(x[full + k]))
-        lanes[k] += a if a > threshold else 0.0
-    total = 0.0
-    for k in range(LANES):
-        total += lanes[k]
-    kept = np.int64(0)
-    for k in range(x.size):
-        kept += np.int64(abs(np.float64(x[k])) > threshold)
-    return total, kept
-
-
-@njit(cache=True, nogil=True)
-def szt_kept(x: Floats, thresholds: Doubles, sums: Doubles, kept: Counts, first: int, last: int) -> None:
-    """Write sum and count of the |x| > threshold of every chunk."""
-    lanes = np.empty(LANES)
-    for item in range(first, last):
-        r, c, i, j = chunk_at(item, x.shape[1])
-        sums[r, c], kept[r, c] = _kept_chunk(x[r, i:j], thresholds[r], lanes)
-
-
-@njit(cache=True, nogil=True)
-def szt_values(x: Floats, thresholds: Doubles, scales: Doubles, out: Floats, first: int, last: int) -> None:
-    """Write scale where |x| > threshold, else 0, with the sign of x."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_out, threshold, scale = x[r, i:j], out[r, i:j], thresholds[r], scales[r]
-        for k in range(part.size):
-            w = np.float64(part[k])
-            part_out[k] = math.copysign(scale if abs(w) > threshold else 0.0, w)
-
-
-@njit(cache=True, nogil=True)
-def _szt_chunk_backward(
-    x: Floats, grad: Floats, threshold: float, clip: float, gain: float, tilt: float, drift: float, out: Floats
-) -> None:
-    for k in range(x.size):
-        w = np.float64(x[k])
-        g = np.float64(grad[k])
-        a = abs(w)
-        dead = gain * g - math.copysign(1.0, w) * (tilt * abs(g) + drift)
-        live = g if a <= clip else 0.0
-        out[k] = dead if a <= threshold else live
-
-
-@njit(cache=True, nogil=True)
-def szt_backward(
-    x: Floats,
-    grad: Floats,
-    thresholds: Doubles,
-    clips: Doubles,
-    gain: float,
-    tilt: float,
-    drift: float,
-    out: Floats,
-    first: int,
-    last: int,
-) -> None:
-    """Write the gradient: in the dead zone gain g - s (tilt |g| + drift) with s the sign of zero, then g, then 0."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        _szt_chunk_backward(x[r, i:j], grad[r, i:j], thresholds[r], clips[r], gain, tilt, drift, out[r, i:j])
-
-
-@njit(cache=True, nogil=True)
-def clipped_codes(
-    x: Floats, scales: Doubles, low: float, high: float, mask: int, codes: Codes, first: int, last: int
-) -> None:
-    """Write the two's-complement code of x / scale, rounded to nearest even and held within [low, high]."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_codes, scale = x[r, i:j], codes[r, i:j], scales[r]
-        for k in range(part.size):
-            q = np.rint(np.float64(part[k]) / scale)
-            q = q if q < high else high
-            q = q if q > low else low
-            part_codes[k] = np.int32(q) & mask
-
-
-@njit(cache=True, nogil=True)
-def clipped_block(x: Floats, scale: float, low: float, high: float, factor: float, out: Floats) -> None:
-    """Write factor times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
-    # A product is four times as fast as a quotient. The two differ by less than 2^-50 of their value, and only what
-    # is below 2^17 matters, so they round alike unless they lie next to the middle between two integers.
-    inverse = 1.0 / scale
-    near: np.bool_ = np.bool_(scale < 1e-300)  # the inverse may be infinite
-    for k in range(x.size):
-        t = np.float64(x[k]) * inverse
-        q = np.rint(t)
-        near |= abs(abs(t - q) - 0.5) < 1e-9
-        q = q if q < high else high
-        q = q if q > low else low
-        out[k] = (q + 0.0) * factor  # -0 becomes +0, as integers have it
-    if near:
-        for k in range(x.size):
-            q = np.rint(np.float64(x[k]) / scale)
-            q = q if q < high else high
-            q = q if q > low else low
-            out[k] = (q + 0.0) * factor
-
-
-@njit(cache=True, nogil=True)
-def clipped_values(x: Floats, scales: Doubles, low: float, high: float, out: Floats, first: int, last: int) -> None:
-    """Write scale times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        for k in range(i, j, BLOCK):
-            stop = min(j, k + BLOCK)
-            clipped_block(x[r, k:stop], scales[r], low, high, scales[r], out[r, k:stop])
+        parts[r, c] = largest_word(bits[r, i:j], magnitude)
 
 
 @njit(cache=True, nogil=True)

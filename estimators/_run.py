@@ -1,6 +1,6 @@
 """How estimators call their kernels: chunks handed out to threads, and partial results added in index order."""
 
-__all__ = ["largest_magnitudes", "run", "sum_chunks", "sums_of_magnitudes"]
+__all__ = ["by_rows", "largest_magnitudes", "magnitude_words", "run", "run_rows", "sum_chunks", "sums_of_magnitudes"]
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +13,9 @@ from tetrit.parallel import run_items
 
 _ALONE = 1 << 18
 """Arrays up to this size are done by the calling thread: starting others would cost more than they save."""
+
+_MANY = 64
+"""With this many rows, threads can share the work row by row."""
 
 _MAGNITUDES: dict[str, np.signedinteger[Any]] = {"f": np.int32(0x7FFFFFFF), "d": np.int64(0x7FFFFFFFFFFFFFFF)}
 """By character of the dtype, the bits of a float without its sign."""
@@ -33,6 +36,26 @@ def run(kernel: Callable[..., None], rows: NDArray[Any], *args: Any) -> None:
     run_items(lambda first, last: kernel(rows, *args, first, last), n_chunks, size)
 
 
+def by_rows(rows: NDArray[Any]) -> bool:
+    """Whether kernels of `run_rows` are for these rows: none is empty, and no thread would wait for another's row."""
+    return 0 < rows.size <= _ALONE or (rows.shape[0] >= _MANY and rows.shape[1] > 0)
+
+
+def run_rows(kernel: Callable[..., bool], rows: NDArray[Any], *args: Any) -> bool:
+    """Call ``kernel(rows, *args, first, last)`` so that every row is done once; return whether all calls gave True."""
+    if rows.size <= _ALONE:
+        return kernel(rows, *args, 0, rows.shape[0])
+    found: list[bool] = []
+    run_items(lambda first, last: found.append(kernel(rows, *args, first, last)), *rows.shape)
+    return all(found)
+
+
+def magnitude_words(rows: NDArray[Any]) -> tuple[NDArray[Any], np.signedinteger[Any]]:
+    """Return the bits of floats as signed integers, and the mask for those of the magnitude."""
+    mask = _MAGNITUDES[rows.dtype.char]
+    return rows.view(mask.dtype), mask
+
+
 def sum_chunks(parts: NDArray[Any]) -> NDArray[Any]:
     """Add the chunks of every row from left to right; 0 for a row without chunks."""
     if parts.shape[1] == 0:
@@ -49,8 +72,8 @@ def sums_of_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 def largest_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the largest magnitude of every row (0 for an empty one), not finite where a value is not."""
-    mask = _MAGNITUDES[rows.dtype.char]
+    bits, mask = magnitude_words(rows)
     parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])), mask.dtype)
-    run(_kernels.largest_bits, rows.view(mask.dtype), mask, parts)
+    run(_kernels.largest_bits, bits, mask, parts)
     largest = parts[:, 0] if parts.shape[1] == 1 else parts.max(axis=1, initial=0)
     return largest.view(rows.dtype).astype(np.float64)

@@ -1,6 +1,6 @@
 """From codes to real values in one pass over memory, and how results of float64 reach an array of the caller."""
 
-__all__ = ["checked", "decoded", "in_one_pass", "stored"]
+__all__ = ["checked", "decoded", "filled", "in_one_pass", "stored"]
 
 import math
 from collections.abc import Callable
@@ -81,15 +81,29 @@ def in_one_pass(
 ) -> NDArray[Any]:
     """Run ``kernel(rows of x, *args, rows of the result)``; the result is float64 or, rounded once, in `out`."""
     rows = to_rows(x, axis)
+    return filled(rows, x.shape, axis, out, lambda into: run(kernel, rows, *args, into))
+
+
+def filled(
+    rows: NDArray[Any],
+    shape: tuple[int, ...],
+    axis: int | None,
+    out: NDArray[Any] | None,
+    fill: Callable[[NDArray[Any]], None],
+) -> NDArray[Any]:
+    """Let `fill` write the values of `rows` into rows like them; the result is float64 or, rounded once, in `out`.
+
+    `rows` are those of an array of the given shape.
+    """
     if out is not None:
-        checked(out, x.shape)
+        checked(out, shape)
         apart = not np.may_share_memory(out, rows)  # kernels may read an element again after they have written it
         if apart and axis in (None, 0) and out.flags.c_contiguous and out.dtype != np.float16:
-            run(kernel, rows, *args, out.reshape(rows.shape))
+            fill(out.reshape(rows.shape))
             return out
     into = np.empty(rows.shape)
-    run(kernel, rows, *args, into)
-    return stored(from_rows(into, x.shape, axis), out)
+    fill(into)
+    return stored(from_rows(into, shape, axis), out)
 
 
 def checked(out: Any, shape: tuple[int, ...]) -> NDArray[Any]:

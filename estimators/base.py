@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from tetrit import formats
 from tetrit.estimators._values import decoded
 
-Pullback: TypeAlias = Callable[[ArrayLike, NDArray[Any] | None], NDArray[Any]]
-"""Takes a gradient of the values, and optionally an array to write into, to the gradient of the latent array."""
+Pullback: TypeAlias = Callable[[ArrayLike, NDArray[Any] | None, bool], tuple[NDArray[Any], dict[str, NDArray[Any]]]]
+"""Takes a gradient of the values, optionally an array to write into, and whether the latent array's gradient is wanted,
+to that gradient (without meaning where it is not) and to those of the learned fields."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,11 +89,14 @@ class Estimator(ABC):
         gives them their first values, `parameter_gradients` their gradients.
     draws : bool
         Whether calls and `forward` take the keyword `rng`, a `numpy.random.Generator`, for what they draw.
+    takes_arrays : bool
+        Whether a learned field may be a float64 array in place of a tuple, in an estimator that serves one call.
     """
 
     name: ClassVar[str]
     learnable: ClassVar[dict[str, tuple[float, float]]] = {}
     draws: ClassVar[bool] = False
+    takes_arrays: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, w: ArrayLike) -> Quantized:
@@ -114,12 +118,20 @@ class Estimator(ABC):
         return q.values if out is None else q.dequantize(out)
 
     def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
-        """Return ``forward(w, out=out)``, and the function that `backward` is at this `w`, of (grad_out, out or None).
+        """Return ``forward(w, out=out)``, and a function of (grad_out, out or None, latent): all gradients at this `w`.
 
-        For callers that need both: what they share is computed once. `w` must stay as it is up to the function's last
-        call. Estimators that draw have no use for it.
+        It gives what `backward`, if `latent` is true, and `parameter_gradients` do. For callers that need values and
+        gradients: what they share is computed once. `w` must stay as it is up to the function's last call. Estimators
+        that draw have no use for it.
         """
-        return self.forward(w, out=out), lambda grad_out, out: self.backward(w, grad_out, out=out)
+
+        def pull(
+            grad_out: ArrayLike, out: NDArray[Any] | None, latent: bool
+        ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+            found = self.backward(w, grad_out, out=out) if latent else np.asarray(grad_out)
+            return found, self.parameter_gradients(w, grad_out)
+
+        return self.forward(w, out=out), pull
 
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return the gradient of every field named in `learnable`: float64, of shape () or (channels,)."""

@@ -24,34 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Index = tuple[int, ...]
-Scales = dict[int | None, float]
-
-
-def _channels(shape: Index, axis: int | None) -> dict[int | None, list[Index]]:
-    """Return the indices of every channel in C order."""
-    members: dict[int | None, list[Index]] = {None: []} if axis is None else {k: [] for k in range(shape[axis])}
-    for index in np.ndindex(*shape):
-        members[None if axis is None else index[axis]].append(index)
-    return members
-
-
-def _ordered_sum(terms: Sequence[float]) -> float:
-    """Sum in the documented order: chunks of 32768, 64 interleaved lanes in each; lanes, then chunks, left to right."""
-    total = 0.0
-    for start in range(0, len(terms), 32768):
-        lanes = [0.0] * 64
-        for place, term in enumerate(terms[start : start + 32768]):
-            lanes[place % 64] = lanes[place % 64] + term
-        part = 0.0
-        for lane in lanes:
-            part = part + lane
-        total = part if start == 0 else total + part
-    return total
-
-
-def _is_negative(value: float) -> bool:
-    return math.copysign(1.0, value) == -1.0
+from tetrit.estimators._loops import Scales, channels, is_negative, ordered_sum
 
 
 def szt_forward(
@@ -60,21 +33,21 @@ def szt_forward(
     """Codes and scales of `SZT`: 0 = +0, 1 = +1, 2 = -0, 3 = -1."""
     codes = np.zeros(w.shape, np.int64)
     scales: Scales = {}
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         magnitudes = [abs(float(w[index])) for index in members]
-        mean = _ordered_sum(magnitudes) / len(members) if members else 0.0
+        mean = ordered_sum(magnitudes) / len(members) if members else 0.0
         threshold = ratio * mean
         n_kept = 0
         for index in members:
             value = float(w[index])
             if abs(value) > threshold:
-                codes[index] = 3 if _is_negative(value) else 1
+                codes[index] = 3 if is_negative(value) else 1
                 n_kept += 1
             else:
-                codes[index] = 2 if _is_negative(value) else 0
+                codes[index] = 2 if is_negative(value) else 0
         chosen = mean
         if scale == "kept" and n_kept:
-            chosen = _ordered_sum([m if m > threshold else 0.0 for m in magnitudes]) / n_kept
+            chosen = ordered_sum([m if m > threshold else 0.0 for m in magnitudes]) / n_kept
         scales[channel] = chosen if n_kept and chosen > 0.0 else 1.0
     return codes, scales
 
@@ -92,12 +65,12 @@ def szt_backward(
 ) -> NDArray[Any]:
     """Gradient of `SZT`, in the dtype of `grad_out`."""
     grad = np.zeros_like(grad_out, order="C")
-    for members in _channels(w.shape, axis).values():
-        mean = _ordered_sum([abs(float(w[index])) for index in members]) / len(members) if members else 0.0
+    for members in channels(w.shape, axis).values():
+        mean = ordered_sum([abs(float(w[index])) for index in members]) / len(members) if members else 0.0
         for index in members:
             value, g = float(w[index]), float(grad_out[index])
             if abs(value) <= ratio * mean:
-                side = -1.0 if _is_negative(value) else 1.0
+                side = -1.0 if is_negative(value) else 1.0
                 grad[index] = gain * g - side * (tilt * abs(g) + drift)
             elif abs(value) <= clip * mean:
                 grad[index] = g
@@ -111,7 +84,7 @@ def uniform_forward(
     codes = np.zeros(w.shape, np.int64)
     scales: Scales = {}
     largest = 2 ** (bits - 1) - 1
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         reach = max([abs(float(w[index])) for index in members], default=0.0) if limit is None else limit
         scale = reach / largest
         if scale == 0.0:
@@ -144,7 +117,7 @@ def nearest_forward(
     scales: Scales = {}
     finite = [code for code, value in enumerate(values) if not math.isnan(value)]
     top = max(values[code] for code in finite)
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         scale = max([abs(float(w[index])) for index in members], default=0.0) / top
         if scale == 0.0:
             scale = 1.0
@@ -154,7 +127,7 @@ def nearest_forward(
             for code in finite[1:]:
                 here, there = (abs(Fraction(values[c]) - Fraction(ratio)) for c in (code, best))
                 if here == there > 0 and ratio == 0.0:
-                    better = _is_negative(values[code]) == _is_negative(ratio) != _is_negative(values[best])
+                    better = is_negative(values[code]) == is_negative(ratio) != is_negative(values[best])
                 else:
                     better = here < there or (here == there and code % 2 == 0 and best % 2 == 1)
                 if better:
@@ -169,7 +142,7 @@ def denseshift_forward(references: NDArray[Any]) -> NDArray[np.int64]:
     codes = np.zeros(references.shape[1:], np.int64)
     for index in np.ndindex(*references.shape[1:]):
         column = [float(reference[index]) for reference in references]
-        codes[index] = _nest(column, len(column) - 1) + (len(column) if _is_negative(column[0]) else 0)
+        codes[index] = _nest(column, len(column) - 1) + (len(column) if is_negative(column[0]) else 0)
     return codes
 
 
@@ -188,7 +161,7 @@ def denseshift_backward(references: NDArray[Any], grad_out: NDArray[Any], *, sca
         column = [float(reference[index]) for reference in references]
         g = float(grad_out[index])
         size = scale * 2.0 ** _nest(column, top)
-        side = -1.0 if _is_negative(column[0]) else 1.0
+        side = -1.0 if is_negative(column[0]) else 1.0
         if abs(column[0]) <= clip:
             grad[(0, *index)] = g * size
         for t in range(1, top + 1):

@@ -5,19 +5,19 @@ __all__ = ["RATIOS", "SZT"]
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.estimators import _kernels
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
-from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitudes
-from tetrit.estimators._values import in_one_pass
+from tetrit.estimators._run import by_rows, chunk_count, run, run_rows, sum_chunks, sums_of_magnitudes
+from tetrit.estimators._values import filled, in_one_pass
 from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.surrogates import SURROGATES, Surrogate
+from tetrit.estimators.ternary._kernels import szt_backward, szt_codes, szt_kept, szt_rows, szt_values
 
 RATIOS = {"twn": 0.7, "absmean": 0.5}
 """Threshold over mean magnitude."""
@@ -101,7 +101,7 @@ class SZT(Estimator):
         means, thresholds = self._thresholds(x, rows)
         scales = self._scales(rows, means, thresholds)
         codes = np.empty(rows.shape, np.uint8)
-        run(_kernels.szt_codes, rows, thresholds, codes)
+        run(szt_codes, rows, thresholds, codes)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis), scale=scale_array(scales, x.shape, self.axis), format="szt"
         )
@@ -111,13 +111,23 @@ class SZT(Estimator):
         return self.vjp(w, out=out)[0]
 
     def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
-        """Return the values and the backward rule, which share means and thresholds."""
+        """Return the values and the backward rule, which share thresholds and clips."""
         x = latent(w)
         rows = to_rows(x, self.axis)
-        means, thresholds = self._thresholds(x, rows)
-        scales = self._scales(rows, means, thresholds)
-        values = in_one_pass(x, self.axis, out, _kernels.szt_values, thresholds, scales)
-        return values, partial(self._gradient, x, rows, means, thresholds)
+        if not by_rows(rows):
+            means, thresholds = self._thresholds(x, rows)
+            scales = self._scales(rows, means, thresholds)
+            values = in_one_pass(x, self.axis, out, szt_values, thresholds, scales)
+            return values, partial(self._gradients, x, rows, thresholds, self._clips(means))
+        means, thresholds, clips = np.empty((3, len(rows)))
+        ratio, of_kept, clip = RATIOS[self.threshold], self.scale == "kept", self._rule.clip
+
+        def fill(into: NDArray[Any]) -> None:
+            if not run_rows(szt_rows, rows, ratio, of_kept, clip, means, thresholds, clips, into):
+                _refuse(x)
+
+        values = filled(rows, x.shape, self.axis, out, fill)
+        return values, partial(self._gradients, x, rows, thresholds, clips)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the surrogate gradient; one rounding to the dtype of `grad_out`.
@@ -127,32 +137,41 @@ class SZT(Estimator):
         x = latent(w)
         gradient(grad_out, x.shape)  # before any work
         rows = to_rows(x, self.axis)
-        return self._gradient(x, rows, *self._thresholds(x, rows), grad_out, out)
+        means, thresholds = self._thresholds(x, rows)
+        return self._gradients(x, rows, thresholds, self._clips(means), grad_out, out)[0]
 
-    def _gradient(
+    @property
+    def _rule(self) -> Surrogate:
+        assert isinstance(self.surrogate, Surrogate)
+        return self.surrogate
+
+    def _clips(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Up to where the gradient of every row passes."""
+        clips = np.full(means.shape, np.inf)
+        if self._rule.clip < math.inf:
+            with np.errstate(over="ignore"):
+                np.multiply(self._rule.clip, means, out=clips, where=means > 0)
+        return clips
+
+    def _gradients(
         self,
         x: NDArray[Any],
         rows: NDArray[Any],
-        means: NDArray[np.float64],
         thresholds: NDArray[np.float64],
+        clips: NDArray[np.float64],
         grad_out: ArrayLike,
         out: NDArray[Any] | None,
-    ) -> NDArray[Any]:
-        assert isinstance(self.surrogate, Surrogate)
-        rule = self.surrogate
-        clips = np.full(means.shape, np.inf)
-        if rule.clip < math.inf:
-            with np.errstate(over="ignore"):
-                np.multiply(rule.clip, means, out=clips, where=means > 0)
-        return gradient_out(
+        _: bool = True,
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        rule = self._rule
+        result = gradient_out(
             gradient(grad_out, x.shape),
             self.axis,
             out,
-            lambda grad, into: run(
-                _kernels.szt_backward, rows, grad, thresholds, clips, rule.gain, rule.tilt, rule.drift, into
-            ),
+            lambda grad, into: run(szt_backward, rows, grad, thresholds, clips, rule.gain, rule.tilt, rule.drift, into),
             w=x,
         )
+        return result, {}
 
     def _scales(
         self, rows: NDArray[Any], means: NDArray[np.float64], thresholds: NDArray[np.float64]
@@ -160,7 +179,7 @@ class SZT(Estimator):
         """Scale of every row: by its mean, or by sum and count of what it keeps."""
         parts = np.empty((len(rows), chunk_count(rows.shape[1])))
         kept = np.empty(parts.shape, np.int64)
-        run(_kernels.szt_kept, rows, thresholds, parts, kept)
+        run(szt_kept, rows, thresholds, parts, kept)
         sums, counts = sum_chunks(parts), sum_chunks(kept)
         scales = sums / np.maximum(counts, 1) if self.scale == "kept" else np.where(counts > 0, means, 0.0)
         scales[scales == 0] = 1.0
@@ -170,7 +189,12 @@ class SZT(Estimator):
         """Mean magnitude and threshold of every row."""
         sums = sums_of_magnitudes(rows)
         if not np.isfinite(sums).all():
-            checks.finite("w", x)
-            raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
+            _refuse(x)
         means = sums / max(rows.shape[1], 1)
         return means, RATIOS[self.threshold] * means
+
+
+def _refuse(x: NDArray[Any]) -> NoReturn:
+    """Raise an error about an array that has no finite sum of magnitudes."""
+    checks.finite("w", x)
+    raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")

@@ -22,9 +22,10 @@ from tetrit.estimators._rows import (
     scale_array,
     to_rows,
 )
-from tetrit.estimators._run import largest_magnitudes, run
-from tetrit.estimators._values import in_one_pass
+from tetrit.estimators._run import by_rows, largest_magnitudes, magnitude_words, run, run_rows
+from tetrit.estimators._values import filled, in_one_pass
 from tetrit.estimators.base import Estimator, Pullback, Quantized
+from tetrit.estimators.integers._kernels import clipped_codes, clipped_values, uniform_rows
 
 _BITS = {f"int{bits}": bits for bits in range(2, 17)}
 
@@ -50,7 +51,7 @@ class _Uniform(Estimator):
         bits = _BITS[self.format]
         scales, largest = self._scales(self._limits(x, rows))
         codes = np.empty(rows.shape, np.uint8 if bits <= 8 else np.uint16)
-        run(_kernels.clipped_codes, rows, scales, -largest, largest, 2**bits - 1, codes)
+        run(clipped_codes, rows, scales, -largest, largest, 2**bits - 1, codes)
         return Quantized(
             codes=from_rows(codes, x.shape, self.axis),
             scale=scale_array(scales, x.shape, self.axis),
@@ -60,19 +61,45 @@ class _Uniform(Estimator):
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
         x = latent(w)
-        return self._values(x, self._limits(x, to_rows(x, self.axis)), out)
+        return self._values(x, to_rows(x, self.axis), out)[0]
 
-    def _values(self, x: NDArray[Any], limits: NDArray[np.float64], out: NDArray[Any] | None) -> NDArray[Any]:
-        scales, largest = self._scales(limits)
-        return in_one_pass(x, self.axis, out, _kernels.clipped_values, scales, -largest, largest)
+    def _values(
+        self, x: NDArray[Any], rows: NDArray[Any], out: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the values, and the largest magnitude that every row represents."""
+        if not by_rows(rows):
+            limits = self._limits(x, rows)
+            scales, largest = self._scales(limits)
+            return in_one_pass(x, self.axis, out, clipped_values, scales, -largest, largest), limits
+        limits = np.empty(len(rows))
+        magnitudes = np.empty(len(rows), rows.dtype)
+        bits, mask = magnitude_words(rows)
+        limit = -1.0 if self.limit is None else self.limit
+
+        def fill(into: NDArray[Any]) -> None:
+            ends = limit, self._least, self._largest
+            if not run_rows(
+                uniform_rows, rows, bits, mask, magnitudes.view(mask.dtype), magnitudes, *ends, limits, into
+            ):
+                checks.finite("w", x)
+
+        return filled(rows, x.shape, self.axis, out, fill), limits
+
+    @property
+    def _largest(self) -> float:
+        """The largest integer."""
+        return 2.0 ** (_BITS[self.format] - 1) - 1.0
+
+    @property
+    def _least(self) -> float:
+        """The scale where it would be 0: a limit that was given is kept, however small, else nothing is represented."""
+        return 1.0 if self.limit is None else math.ulp(0.0)
 
     def _scales(self, limits: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         """Scale of every row, and the largest integer."""
-        largest = 2.0 ** (_BITS[self.format] - 1) - 1.0
-        scales = limits / largest
-        # a limit that was given is kept, however small; without one there is nothing to represent
-        scales[scales == 0] = 1.0 if self.limit is None else math.ulp(0.0)
-        return scales, largest
+        scales = limits / self._largest
+        scales[scales == 0] = self._least
+        return scales, self._largest
 
     def _limits(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
         """Largest magnitude that every row represents."""
@@ -178,28 +205,30 @@ class ClippedSTE(_Uniform):
         """Return the values and the backward rule, which share the limits."""
         x = latent(w)
         rows = to_rows(x, self.axis)
-        limits = self._limits(x, rows)
-        return self._values(x, limits, out), partial(self._gradient, x, rows, limits)
+        values, limits = self._values(x, rows, out)
+        return values, partial(self._gradients, x, rows, limits)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out` where the forward pass does not saturate, else 0."""
         x = latent(w)
         gradient(grad_out, x.shape)  # before any work
         rows = to_rows(x, self.axis)
-        return self._gradient(x, rows, self._limits(x, rows), grad_out, out)
+        return self._gradients(x, rows, self._limits(x, rows), grad_out, out)[0]
 
-    def _gradient(
+    def _gradients(
         self,
         x: NDArray[Any],
         rows: NDArray[Any],
         limits: NDArray[np.float64],
         grad_out: ArrayLike,
         out: NDArray[Any] | None,
-    ) -> NDArray[Any]:
-        return gradient_out(
+        _: bool = True,
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        result = gradient_out(
             gradient(grad_out, x.shape),
             self.axis,
             out,
             lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into),
             w=x,
         )
+        return result, {}

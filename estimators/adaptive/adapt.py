@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
-from tetrit.estimators._kernels import clipped_codes, clipped_values
 from tetrit.estimators._rows import copied, from_rows, latent, scale_array, to_rows
 from tetrit.estimators._run import largest_magnitudes, run
 from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.integers._kernels import clipped_codes, clipped_values
 from tetrit.estimators.stochastic._kernels import random_codes, random_values
 from tetrit.estimators.stochastic._shared import absmax_scales, drawn_key, neighbours
 

@@ -22,29 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Index = tuple[int, ...]
-
-
-def _ordered_sum(terms: Sequence[float]) -> float:
-    """Sum in the documented order: chunks of 32768, 64 interleaved lanes in each; lanes, then chunks, left to right."""
-    total = 0.0
-    for start in range(0, len(terms), 32768):
-        lanes = [0.0] * 64
-        for place, term in enumerate(terms[start : start + 32768]):
-            lanes[place % 64] = lanes[place % 64] + term
-        part = 0.0
-        for lane in lanes:
-            part = part + lane
-        total = part if start == 0 else total + part
-    return total
-
-
-def _members(shape: Index, axis: int | None) -> dict[int | None, list[Index]]:
-    """Return the indices of every channel in C order."""
-    members: dict[int | None, list[Index]] = {None: []} if axis is None else {k: [] for k in range(shape[axis])}
-    for index in np.ndindex(*shape):
-        members[None if axis is None else index[axis]].append(index)
-    return members
+from tetrit.estimators._loops import channels, ordered_sum
 
 
 def tequila_forward(
@@ -53,15 +31,15 @@ def tequila_forward(
     """Codes (0, 1, 3) and scales of `Tequila`."""
     codes = np.zeros(w.shape, np.int64)
     scales: dict[int | None, float] = {}
-    for channel, members in _members(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         magnitudes = [abs(float(w[index])) for index in members]
-        mean = _ordered_sum(magnitudes) / len(members) if members else 0.0
+        mean = ordered_sum(magnitudes) / len(members) if members else 0.0
         kept = [m if m > ratio * mean else 0.0 for m in magnitudes]
         n_kept = sum(m > ratio * mean for m in magnitudes)
         for index, magnitude in zip(members, magnitudes, strict=True):
             if magnitude > ratio * mean:
                 codes[index] = 1 if float(w[index]) > 0.0 else 3
-        chosen = _ordered_sum(kept) / n_kept if scale == "kept" and n_kept else mean
+        chosen = ordered_sum(kept) / n_kept if scale == "kept" and n_kept else mean
         scales[channel] = chosen if n_kept and chosen > 0.0 else 1.0
     return codes, scales
 
@@ -69,8 +47,8 @@ def tequila_forward(
 def tequila_bias(w: NDArray[Any], codes: NDArray[np.int64], *, strength: float, outputs: int) -> list[float]:
     """Bias of every output of `Tequila`, given the codes."""
     return [
-        strength * _ordered_sum([0.0 if codes[index] else float(w[index]) for index in members])
-        for members in _members(w.shape, outputs).values()
+        strength * ordered_sum([0.0 if codes[index] else float(w[index]) for index in members])
+        for members in channels(w.shape, outputs).values()
     ]
 
 

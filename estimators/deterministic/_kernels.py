@@ -196,7 +196,7 @@ def odd_codes(x: Floats, scales: Doubles, half: float, mask: int, codes: Codes, 
 
 @njit(cache=True, nogil=True)
 def _odd_block(x: Floats, scale: float, half: float, out: Floats) -> None:
-    inverse = 0.5 / scale  # see `tetrit.estimators._kernels.clipped_values`
+    inverse = 0.5 / scale  # see `tetrit.estimators.integers._kernels.clipped_values`
     near: np.bool_ = np.bool_(scale < 1e-300)
     for k in range(x.size):
         t = np.float64(x[k]) * inverse - 0.5

@@ -16,50 +16,28 @@ __all__ = [
 ]
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Index = tuple[int, ...]
-Scales = dict[int | None, float]
-
-
-def _channels(shape: Index, axis: int | None) -> Iterator[tuple[int | None, list[Index]]]:
-    """Give every channel with its indices in C order."""
-    for channel in [None] if axis is None else range(shape[axis]):
-        yield channel, [index for index in np.ndindex(*shape) if axis is None or index[axis] == channel]
+from tetrit.estimators._loops import Index, Scales, channels, is_negative, ordered_sum
 
 
 def _mean_magnitude(w: NDArray[Any], members: list[Index]) -> float:
-    """Mean |w|; sum by chunks of 32768, 64 interleaved lanes in each; lanes, then chunks, left to right."""
-    parts = []
-    for start in range(0, len(members), 32768):
-        lanes = [0.0] * 64
-        for place, index in enumerate(members[start : start + 32768]):
-            lanes[place % 64] += abs(float(w[index]))
-        parts.append(_left_to_right(lanes))
-    return _left_to_right(parts) / len(members) if members else 0.0
-
-
-def _left_to_right(terms: list[float]) -> float:
-    total = 0.0
-    for term in terms:
-        total += term
-    return total
+    return ordered_sum([abs(float(w[index])) for index in members]) / len(members) if members else 0.0
 
 
 def _sign(value: float) -> int:
-    return -1 if math.copysign(1.0, value) < 0 else 1
+    return -1 if is_negative(value) else 1
 
 
 def sign_forward(w: NDArray[Any], *, axis: int | None = None) -> tuple[NDArray[np.int64], Scales]:
     """Codes and scales of `ReSTE`."""
     codes = np.zeros(w.shape, np.int64)
     scales: Scales = {}
-    for channel, members in _channels(w.shape, axis):
+    for channel, members in channels(w.shape, axis).items():
         scales[channel] = _mean_magnitude(w, members) or 1.0
         for index in members:
             codes[index] = _sign(float(w[index])) % 4
@@ -71,7 +49,7 @@ def reste_backward(
 ) -> NDArray[Any]:
     """Gradient of `ReSTE`, in the dtype of `grad_out`."""
     grad = np.zeros_like(grad_out, order="C")
-    for _, members in _channels(w.shape, axis):
+    for members in channels(w.shape, axis).values():
         scale = _mean_magnitude(w, members) or 1.0
         for index in members:
             size = abs(float(w[index]))
@@ -105,7 +83,7 @@ def statsq_forward(w: NDArray[Any], *, bits: int, axis: int | None = None) -> tu
     codes = np.zeros(w.shape, np.int64)
     scales: Scales = {}
     half = 2 ** (bits - 1)
-    for channel, members in _channels(w.shape, axis):
+    for channel, members in channels(w.shape, axis).items():
         scales[channel] = _mean_magnitude(w, members) / half or 1.0
         for index in members:
             q = round(float(w[index]) / scales[channel] / 2 - 0.5)
@@ -118,7 +96,7 @@ def statsq_frozen(w: NDArray[Any], *, bits: int, cga: float, axis: int | None = 
     """Frozen mask of `StatsQ`, border by border, in exact arithmetic once w has been divided by its scale."""
     frozen = np.ones(w.shape, np.bool_)
     half = 2 ** (bits - 1)
-    for _, members in _channels(w.shape, axis):
+    for members in channels(w.shape, axis).values():
         scale = _mean_magnitude(w, members) / half or 1.0
         for index in members:
             place = Fraction(float(w[index]) / scale / 2)

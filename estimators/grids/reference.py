@@ -31,33 +31,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Index = tuple[int, ...]
-Scales = dict[int | None, float]
+from tetrit.estimators._loops import Scales, channels, left_to_right, ordered_sum
+
 Doubles = NDArray[np.float64]
-
-
-def _channels(shape: Index, axis: int | None) -> dict[int | None, list[Index]]:
-    """Return the indices of every channel in C order."""
-    members: dict[int | None, list[Index]] = {None: []} if axis is None else {k: [] for k in range(shape[axis])}
-    for index in np.ndindex(*shape):
-        members[None if axis is None else index[axis]].append(index)
-    return members
-
-
-def _left_to_right(terms: Sequence[float]) -> float:
-    total = 0.0
-    for term in terms:
-        total += term
-    return total
-
-
-def _ordered_sum(terms: Sequence[float], lanes: int = 64) -> float:
-    """Sum by chunks of 32768, interleaved lanes in each; lanes, then chunks, from left to right."""
-    parts = []
-    for start in range(0, len(terms), 32768):
-        chunk = terms[start : start + 32768]
-        parts.append(_left_to_right([_left_to_right(chunk[lane::lanes]) for lane in range(lanes)]))
-    return _left_to_right(parts)
 
 
 def nearest_code(v: float, levels: Sequence[float]) -> int:
@@ -92,7 +68,7 @@ def post_forward(
     codes = np.zeros(w.shape, np.int64)
     scales: Scales = {}
     top = max(level for level in levels if not math.isnan(level))
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         magnitudes = [abs(float(w[index])) for index in members]
         alpha = quantile_magnitude(magnitudes, quantile) or max(magnitudes, default=0.0)
         scales[channel] = alpha / top or 1.0
@@ -104,7 +80,7 @@ def post_forward(
 def post_backward(w: NDArray[Any], grad_out: NDArray[Any], *, quantile: float, axis: int | None = None) -> NDArray[Any]:
     """Clipped gradient of `POST`."""
     grad = np.zeros_like(grad_out, order="C")
-    for members in _channels(w.shape, axis).values():
+    for members in channels(w.shape, axis).values():
         magnitudes = [abs(float(w[index])) for index in members]
         alpha = quantile_magnitude(magnitudes, quantile) or max(magnitudes, default=0.0)
         for index in members:
@@ -118,7 +94,7 @@ def asq_codes(
 ) -> NDArray[np.int64]:
     """Codes of `ASQ`."""
     codes = np.zeros(x.shape, np.int64)
-    for sample, members in _channels(x.shape, axis).items():
+    for sample, members in channels(x.shape, axis).items():
         for index in members:
             z = float(x[index]) / (step * betas[sample])
             q = high if z >= high else low if z <= low else round(z)
@@ -131,7 +107,7 @@ def asq_backward(
 ) -> NDArray[Any]:
     """Gradient of `ASQ` by x."""
     grad = np.zeros_like(grad_out, order="C")
-    for sample, members in _channels(x.shape, axis).items():
+    for sample, members in channels(x.shape, axis).items():
         for index in members:
             if low < float(x[index]) / (step * betas[sample]) < high:
                 grad[index] = float(grad_out[index]) * (1.0 / betas[sample])
@@ -144,7 +120,7 @@ def asq_gradients(
     """Gradients of `ASQ` by the step, factor included, and by the beta of every sample."""
     by_step, by_beta = [], []
     n = 0
-    for sample, members in _channels(x.shape, axis).items():
+    for sample, members in channels(x.shape, axis).items():
         rounds, slopes = [], []
         n = len(members)
         for index in members:
@@ -153,24 +129,24 @@ def asq_gradients(
             inside = low < z < high
             rounds.append(g * (round(z) - z if inside else float(low) if z <= low else float(high)))
             slopes.append(g * z if inside else 0.0)
-        by_step.append(_ordered_sum(rounds))
-        by_beta.append(-_ordered_sum(slopes) * (step / betas[sample]))
-    return _left_to_right(by_step) * (1.0 / math.sqrt(max(n, 1) * float(high))), by_beta
+        by_step.append(ordered_sum(rounds))
+        by_beta.append(-ordered_sum(slopes) * (step / betas[sample]))
+    return left_to_right(by_step) * (1.0 / math.sqrt(max(n, 1) * float(high))), by_beta
 
 
 def adaptive_step(x: NDArray[Any], parameters: Mapping[str, Doubles]) -> tuple[Doubles, Doubles, Doubles]:
     """Beta of `AdaptiveStep`, the means of the channels and the hidden layer, number by number."""
     weight, bias = parameters["hidden_weight"], parameters["hidden_bias"]
-    samples, channels = x.shape[:2]
-    betas, means, hidden = np.zeros(samples), np.zeros((samples, channels)), np.zeros((samples, len(bias)))
+    samples, n_channels = x.shape[:2]
+    betas, means, hidden = np.zeros(samples), np.zeros((samples, n_channels)), np.zeros((samples, len(bias)))
     for i in range(samples):
-        for c in range(channels):
+        for c in range(n_channels):
             places = [float(v) for v in x[i, c].reshape(-1)]
-            means[i, c] = _ordered_sum(places) / max(len(places), 1)
+            means[i, c] = ordered_sum(places) / max(len(places), 1)
         for h in range(len(bias)):
-            total = _left_to_right([float(means[i, c]) * float(weight[h, c]) for c in range(channels)])
+            total = left_to_right([float(means[i, c]) * float(weight[h, c]) for c in range(n_channels)])
             hidden[i, h] = max(total + float(bias[h]), 0.0)
-        out = _left_to_right([float(hidden[i, h]) * float(parameters["out_weight"][h]) for h in range(len(bias))])
+        out = left_to_right([float(hidden[i, h]) * float(parameters["out_weight"][h]) for h in range(len(bias))])
         betas[i] = max(out + float(parameters["out_bias"]), 0.0, 1e-8)
     return betas, means, hidden
 
@@ -215,7 +191,7 @@ def nupes_codes(
     top = 2 ** (bits - 1) - 1
     codes = np.zeros(w.shape, np.int64)
     scales: Scales = {}
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         scales[channel] = max((abs(float(w[index])) for index in members), default=0.0) or 1.0
         for index in members:
             u = float(w[index]) / scales[channel]
@@ -237,7 +213,7 @@ def nupes_power_gradient(
     top = 2 ** (bits - 1) - 1
     codes, scales = nupes_codes(w, bits=bits, power=power, axis=axis)
     terms = []
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         for index in members:
             q = int(codes[index])
             q = 2**bits - q if q > top else q
@@ -265,7 +241,7 @@ def table_gradient(w: NDArray[Any], grad_out: NDArray[Any], *, table: Sequence[f
     codes = table_codes(w, table=table).reshape(-1)
     grads = [float(g) for g in grad_out.reshape(-1)]
     return [
-        _ordered_sum([g if code == entry else 0.0 for g, code in zip(grads, codes, strict=True)], lanes=8)
+        ordered_sum([g if code == entry else 0.0 for g, code in zip(grads, codes, strict=True)], lanes=8)
         for entry in range(len(table))
     ]
 

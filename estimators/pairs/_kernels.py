@@ -100,29 +100,56 @@ def root_values(
 
 
 @njit(cache=True, nogil=True)
-def _add_terms(factors: Doubles, rows: Floats, target: Doubles) -> None:
+def _add_terms(factors: Doubles, rows: Doubles, target: Doubles) -> None:
     """Add factors[t] rows[t] in the order of t, four at a time: a sum then stays in its register for four terms."""
     full = factors.size // 4 * 4
     for t in range(0, full, 4):
         f0, f1, f2, f3 = factors[t], factors[t + 1], factors[t + 2], factors[t + 3]
         r0, r1, r2, r3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
         for n in range(target.size):
-            total = target[n] + f0 * np.float64(r0[n])
-            total += f1 * np.float64(r1[n])
-            total += f2 * np.float64(r2[n])
-            target[n] = total + f3 * np.float64(r3[n])
+            total = target[n] + f0 * r0[n]
+            total += f1 * r1[n]
+            total += f2 * r2[n]
+            target[n] = total + f3 * r3[n]
     for t in range(full, factors.size):
         for n in range(target.size):
-            target[n] += factors[t] * np.float64(rows[t, n])
+            target[n] += factors[t] * rows[t, n]
 
 
 @njit(cache=True, nogil=True)
-def products(a: Floats, b: Floats, out: Doubles, first: int, last: int) -> None:
+def _add_both(factors: Doubles, rows: Doubles, one: Doubles, two: Doubles) -> None:
+    """Do for two targets what `_add_terms` does for one, with one reading of the rows; factors are (2, terms)."""
+    full = factors.shape[1] // 4 * 4
+    for t in range(0, full, 4):
+        f0, f1, f2, f3 = factors[0, t], factors[0, t + 1], factors[0, t + 2], factors[0, t + 3]
+        g0, g1, g2, g3 = factors[1, t], factors[1, t + 1], factors[1, t + 2], factors[1, t + 3]
+        r0, r1, r2, r3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
+        for n in range(one.size):
+            first, second = one[n] + f0 * r0[n], two[n] + g0 * r0[n]
+            first, second = first + f1 * r1[n], second + g1 * r1[n]
+            first, second = first + f2 * r2[n], second + g2 * r2[n]
+            one[n], two[n] = first + f3 * r3[n], second + g3 * r3[n]
+    for t in range(full, factors.shape[1]):
+        for n in range(one.size):
+            one[n] += factors[0, t] * rows[t, n]
+            two[n] += factors[1, t] * rows[t, n]
+
+
+@njit(cache=True, nogil=True)
+def products(a: Doubles, b: Doubles, out: Doubles, first: int, last: int) -> None:
     """Write sum_t a[h, t, r] b[h, t, n], added in the order of t, into the rows (h, r) `first` to before `last`."""
     rows = a.shape[2]
-    factors = np.empty(a.shape[1])
-    for item in range(first, last):
+    factors = np.empty((2, a.shape[1]))
+    item = first
+    while item < last:
         h, r = item // rows, item % rows
-        factors[:] = a[h, :, r]
+        factors[0] = a[h, :, r]
         out[h, r] = 0.0
-        _add_terms(factors, b[h], out[h, r])
+        if item + 1 < last and r + 1 < rows:
+            factors[1] = a[h, :, r + 1]
+            out[h, r + 1] = 0.0
+            _add_both(factors, b[h], out[h, r], out[h, r + 1])
+            item += 2
+        else:
+            _add_terms(factors[0], b[h], out[h, r])
+            item += 1

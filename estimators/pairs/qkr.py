@@ -132,7 +132,7 @@ class QKR(Estimator):
 def _products(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """Return sum_t a[:, t, r] b[:, t, n] as (heads, r, n)."""
     out = np.zeros((a.shape[0], a.shape[2], b.shape[2]))
-    left, right = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    left, right = np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64)
     n_rows = out.shape[0] * out.shape[1]
     if out.size:
         run_items(lambda i, j: _kernels.products(left, right, out, i, j), n_rows, right.shape[1] * right.shape[2] + 1)

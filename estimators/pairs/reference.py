@@ -7,19 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
-def _sum(terms: list[float]) -> float:
-    """Sum in the golden order: chunks of 32768, 64 interleaved lanes in each; lanes, then chunks, left to right."""
-    total = 0.0
-    for start in range(0, len(terms), 32768):
-        lanes = [0.0] * 64
-        for place, term in enumerate(terms[start : start + 32768]):
-            lanes[place % 64] += term
-        part = 0.0
-        for lane in lanes:
-            part += lane
-        total += part
-    return total
+from tetrit.estimators._loops import ordered_sum
 
 
 def fairy_forward(
@@ -42,7 +30,9 @@ def fairy_forward(
             landed[across] += 1
             on_real.append(0.0 if across else abs(x))
             on_imaginary.append(abs(y) if across else 0.0)
-        means = [_sum(terms) / max(n, 1) or 1.0 for terms, n in zip((on_real, on_imaginary), landed, strict=True)]
+        means = [
+            ordered_sum(terms) / max(n, 1) or 1.0 for terms, n in zip((on_real, on_imaginary), landed, strict=True)
+        ]
         scales[channel] = (means[0], means[1])
     return codes, scales
 

@@ -27,7 +27,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import BLOCK, LANES, chunk_at, clipped_block
+from tetrit.estimators._kernels import BLOCK, LANES, chunk_at
+from tetrit.estimators.integers._kernels import clipped_block
 from tetrit.noise._kernels import random_word
 
 Floats: TypeAlias = NDArray[Any]

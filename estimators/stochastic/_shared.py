@@ -72,9 +72,9 @@ def checked_step(name: str, step: Any) -> float | tuple[float, ...] | None:
     return checks.real(name, step, minimum=0.0, exclusive=True)
 
 
-def row_steps(name: str, step: float | tuple[float, ...], n_rows: int) -> NDArray[np.float64]:
+def row_steps(name: str, step: float | tuple[float, ...] | NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
     """Return one step per row; a tuple must have as many steps as there are rows."""
-    if isinstance(step, tuple) and len(step) != n_rows:
+    if not isinstance(step, float | int) and len(step) != n_rows:
         raise InvalidValueError(f"`{name}` must be a number or a tuple of {n_rows}, one per channel, got {len(step)}")
     steps = np.empty(n_rows)
     steps[:] = step

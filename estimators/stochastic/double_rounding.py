@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
-from tetrit.estimators._kernels import clipped_codes
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run
 from tetrit.estimators._values import in_one_pass
 from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.integers._kernels import clipped_codes
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import absmax_scales, checked_step, row_steps
 

@@ -4,6 +4,7 @@ __all__ = ["LSQ"]
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,15 +12,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._kernels import clipped_codes, clipped_values
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
-from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chunks, sums_of_magnitudes
-from tetrit.estimators._values import in_one_pass
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators._run import (
+    by_rows,
+    chunk_count,
+    largest_magnitudes,
+    magnitude_words,
+    run,
+    run_rows,
+    sum_chunks,
+    sums_of_magnitudes,
+)
+from tetrit.estimators._values import filled, in_one_pass
+from tetrit.estimators.base import Estimator, Pullback, Quantized
+from tetrit.estimators.integers._kernels import clipped_codes, clipped_values, stepped_backward, stepped_rows
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import checked_step, row_steps
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.Integer))
+_GREATEST = {"f": np.finfo(np.float32).max.view(np.int32), "d": np.finfo(np.float64).max.view(np.int64)}
+"""By character of the dtype, the bits of its greatest number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +94,7 @@ class LSQ(Estimator):
 
     name: ClassVar[str] = "lsq"
     learnable: ClassVar[dict[str, tuple[float, float]]] = {"step": (np.finfo(np.float32).tiny.item(), math.inf)}
+    takes_arrays: ClassVar[bool] = True
 
     format: str = "int4"
     axis: int | None = None
@@ -111,8 +124,47 @@ class LSQ(Estimator):
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        return self.vjp(w, out=out)[0]
+
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return the values, and the backward rule that gives both gradients in one pass."""
         x = latent(w)
-        return in_one_pass(x, self.axis, out, clipped_values, self._steps(x)[1], *self._ends())
+        rows = to_rows(x, self.axis)
+        if self.step is None or not by_rows(rows):
+            _, steps = self._steps(x)
+            values = in_one_pass(x, self.axis, out, clipped_values, steps, *self._ends())
+            return values, partial(self._gradients, x, rows, steps)
+        steps = row_steps("step", self.step, len(rows))
+        bits, mask = magnitude_words(rows)
+
+        def fill(into: NDArray[Any]) -> None:
+            if not run_rows(stepped_rows, rows, bits, mask, _GREATEST[rows.dtype.char], steps, *self._ends(), into):
+                checks.finite("w", x)
+
+        return filled(rows, x.shape, self.axis, out, fill), partial(self._gradients, x, rows, steps)
+
+    def _gradients(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        steps: NDArray[np.float64],
+        grad_out: ArrayLike,
+        out: NDArray[Any] | None,
+        wanted: bool,
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        g = gradient(grad_out, x.shape)
+        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
+        ends = self._ends()
+        if wanted:
+            result = gradient_out(
+                g, self.axis, out,
+                lambda grad, into: run(stepped_backward, rows, steps, *ends, grad, into, parts), w=x,
+            )  # fmt: skip
+        else:
+            result, grad = g, to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
+            run(_kernels.clipped_slope_sum, rows, steps, *ends, grad, parts)
+        found = sum_chunks(parts) * self.gradient_factor(x.shape)
+        return result, {"step": found.reshape(()) if self.axis is None else found}
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out` inside of the range, 0 at its ends and outside."""
@@ -156,8 +208,7 @@ class LSQ(Estimator):
 
     def _ends(self) -> tuple[float, float]:
         """Return -Q_N and Q_P."""
-        low, high = formats.get(self.format).integer_range
-        return float(low), float(high)
+        return _ends(self.format)
 
     def _steps(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and step of every row."""
@@ -174,3 +225,9 @@ class LSQ(Estimator):
             steps = (totals / max(rows.shape[1], 1)) / math.sqrt(self._ends()[1]) * 2.0
         steps[steps == 0] = 1.0
         return rows, np.minimum(steps, np.finfo(np.float64).max)
+
+
+@cache
+def _ends(name: str) -> tuple[float, float]:
+    low, high = formats.get(name).integer_range
+    return float(low), float(high)

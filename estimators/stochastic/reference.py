@@ -31,40 +31,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Index = tuple[int, ...]
-Scales = dict[int | None, float]
-
-
-def _channels(shape: Index, axis: int | None) -> dict[int | None, list[Index]]:
-    """Return the indices of every channel in C order."""
-    members: dict[int | None, list[Index]] = {None: []} if axis is None else {k: [] for k in range(shape[axis])}
-    for index in np.ndindex(*shape):
-        members[None if axis is None else index[axis]].append(index)
-    return members
-
-
-def _ordered_sum(terms: Sequence[float]) -> float:
-    """Sum in the documented order: chunks of 32768, 64 interleaved lanes in each; lanes, then chunks, left to right."""
-    total = 0.0
-    for start in range(0, len(terms), 32768):
-        lanes = [0.0] * 64
-        for place, term in enumerate(terms[start : start + 32768]):
-            lanes[place % 64] = lanes[place % 64] + term
-        part = 0.0
-        for lane in lanes:
-            part = part + lane
-        total = part if start == 0 else total + part
-    return total
-
-
-def _is_negative(value: float) -> bool:
-    return math.copysign(1.0, value) == -1.0
+from tetrit.estimators._loops import Scales, channels, is_negative, ordered_sum
 
 
 def absmax_scales(w: NDArray[Any], *, max_value: float, limit: float | None = None, axis: int | None = None) -> Scales:
     """Return (limit or largest |w|) / max_value of every channel, 1 where that is 0."""
     scales: Scales = {}
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         reach = max([abs(float(w[index])) for index in members], default=0.0) if limit is None else limit
         scales[channel] = reach / max_value or 1.0
     return scales
@@ -97,7 +70,7 @@ def random_rounding(
 ) -> NDArray[np.int64]:
     """Codes of `StochasticRounding` for the given draws."""
     codes = np.zeros(w.shape, np.int64)
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         for index in members:
             v = float(w[index]) / scales[channel]
             below, above = _neighbours(v, values)
@@ -109,7 +82,7 @@ def random_rounding(
                 chosen = above
             same = [code for code, value in enumerate(values) if value == chosen]
             if chosen == 0.0:  # of two zeros, the one with the sign of v
-                same = [code for code in same if _is_negative(values[code]) == _is_negative(v)] or same
+                same = [code for code in same if is_negative(values[code]) == is_negative(v)] or same
             codes[index] = same[0]
     return codes
 
@@ -119,7 +92,7 @@ def lotion_variance(
 ) -> NDArray[np.float64]:
     """Variance of the randomised rounding of every weight; 0 where it saturates."""
     variance = np.zeros(w.shape)
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         s = scales[channel]
         for index in members:
             v = float(w[index]) / s
@@ -142,7 +115,7 @@ def lotion_backward(
 ) -> NDArray[Any]:
     """Gradient of `LOTION`, in the dtype of `grad_out`."""
     grad = np.zeros_like(grad_out, order="C")
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         s = scales[channel]
         for index in members:
             g = float(grad_out[index])
@@ -205,7 +178,7 @@ def clipped_forward(
 ) -> NDArray[np.int64]:
     """Codes of clip(round(w / scale), low, high) in two's complement: `LSQ`, and what `DoubleRounding` stores."""
     codes = np.zeros(w.shape, np.int64)
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         for index in members:
             z = float(w[index]) / scales[channel]
             q = high if z >= high else low if z <= low else round(z)
@@ -218,7 +191,7 @@ def clipped_backward(
 ) -> NDArray[Any]:
     """Gradient of `LSQ` by w."""
     grad = np.zeros_like(grad_out, order="C")
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         for index in members:
             if low < float(w[index]) / scales[channel] < high:
                 grad[index] = grad_out[index]
@@ -228,8 +201,8 @@ def clipped_backward(
 def lsq_steps(w: NDArray[Any], *, high: int, axis: int | None = None) -> Scales:
     """Step of `LSQ` at the start: 2 mean |w| / sqrt(Q_P), 1 where that is 0."""
     steps: Scales = {}
-    for channel, members in _channels(w.shape, axis).items():
-        mean = _ordered_sum([abs(float(w[index])) for index in members]) / max(len(members), 1)
+    for channel, members in channels(w.shape, axis).items():
+        mean = ordered_sum([abs(float(w[index])) for index in members]) / max(len(members), 1)
         steps[channel] = 2.0 * mean / math.sqrt(float(high)) or 1.0
     return steps
 
@@ -239,13 +212,13 @@ def lsq_step_gradient(
 ) -> Scales:
     """Gradient of `LSQ` by the step of every channel, factor included."""
     gradients: Scales = {}
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         terms = []
         for index in members:
             z = float(w[index]) / scales[channel]
             slope = float(low) if z <= low else float(high) if z >= high else round(z) - z
             terms.append(float(grad_out[index]) * slope)
-        gradients[channel] = _ordered_sum(terms) * (1.0 / math.sqrt(max(len(terms), 1) * float(high)))
+        gradients[channel] = ordered_sum(terms) * (1.0 / math.sqrt(max(len(terms), 1) * float(high)))
     return gradients
 
 
@@ -262,7 +235,7 @@ def double_rounding_backward(
 ) -> NDArray[Any]:
     """Gradient of `DoubleRounding`: 0 where the wide or the narrow rounding is beyond its range."""
     grad = np.zeros_like(grad_out, order="C")
-    for channel, members in _channels(w.shape, axis).items():
+    for channel, members in channels(w.shape, axis).items():
         for index in members:
             z = float(w[index]) / scales[channel]
             if not abs(z) < 1000.0:

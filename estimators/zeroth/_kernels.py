@@ -6,7 +6,7 @@ uses +, -, * and / only, which IEEE 754 rounds correctly, so that any machine th
 products into sums has the same bits.
 """
 
-__all__ = ["added", "cross_entropy", "directions", "integer_added", "integer_directions", "words"]
+__all__ = ["LOG2_E", "added", "cross_entropy", "directions", "integer_added", "integer_directions", "words"]
 
 import math
 from typing import Any, TypeAlias
@@ -40,6 +40,9 @@ _S12 = np.uint64(12)
 _S32 = np.uint64(32)
 _S63 = np.uint64(63)
 _LOW = np.uint64(0xFFFFFFFF)
+
+LOG2_E = 24204406
+"""log2 e in units of 2^-24."""
 
 
 @njit(cache=True, nogil=True)
@@ -169,7 +172,7 @@ def cross_entropy(logits: Longs, labels: Longs, exponent: int, table: Longs, los
         total = np.int64(0)
         gap = np.int64(0)
         for j in range(logits.shape[1]):
-            u = ((largest - logits[i, j]) * 24204406 + half) >> shift  # 2^24 log2 e, then in units of 2^-16
+            u = ((largest - logits[i, j]) * LOG2_E + half) >> shift  # in units of 2^-16
             if j == labels[i]:
                 gap = u
             whole = u >> 16

@@ -92,7 +92,7 @@ class IntegerSPSA:
         """Return the noise z, int8 of the given shape."""
         z = np.empty(shape, np.int8)
         key, start = np.uint64(key_of(seed)), checked_offset(offset)
-        run_quietly(_kernels.integer_directions, z.reshape(1, -1), key, start, self.reach, self._rest)
+        run_quietly(_kernels.integer_directions, z.reshape(1, -1), key, start, self.reach, self.rest)
         return z
 
     def perturbed(
@@ -116,7 +116,8 @@ class IntegerSPSA:
         return self._added(w, -sign, self.shift, seed, offset, out)
 
     @property
-    def _rest(self) -> int:
+    def rest(self) -> int:
+        """For how many of 2^32 halves of words the noise is 0."""
         return round(self.zero_share * 2**32)
 
     def _added(
@@ -130,7 +131,7 @@ class IntegerSPSA:
         rows = to_rows(x, None)
         into = np.empty_like(rows)
         key, start = np.uint64(key_of(seed)), checked_offset(offset)
-        run_quietly(_kernels.integer_added, rows, key, start, self.reach, self._rest, times, shift, into)
+        run_quietly(_kernels.integer_added, rows, key, start, self.reach, self.rest, times, shift, into)
         result: NDArray[np.int8] = into.reshape(x.shape)
         if out is None:
             return result
@@ -139,12 +140,12 @@ class IntegerSPSA:
 
 
 @cache
-def _powers() -> NDArray[np.int64]:
+def powers() -> NDArray[np.int64]:
     """2^30 2^(-k/256) for k from 0 to 256, correctly rounded."""
     with localcontext() as context:
         context.prec = 40
-        powers = [Decimal(2) ** (30 - Decimal(k) / 256) for k in range(257)]
-        table = np.array([int(p.to_integral_value(ROUND_HALF_EVEN)) for p in powers], np.int64)
+        exact = [Decimal(2) ** (30 - Decimal(k) / 256) for k in range(257)]
+        table = np.array([int(p.to_integral_value(ROUND_HALF_EVEN)) for p in exact], np.int64)
     table.flags.writeable = False
     return table
 
@@ -188,16 +189,11 @@ def integer_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, exponent: int
     array([1.        , 0.18310547])
     """
     a, y = np.asarray(logits), np.asarray(labels)
-    for name, array, ndim in (("logits", a, 2), ("labels", y, 1)):
+    for name, array in (("logits", a), ("labels", y)):
         if array.dtype.kind not in "iu":
             raise TypeError(f"`{name}` must hold integers, got {array.dtype}")
-        if array.ndim != ndim:
-            raise InvalidValueError(f"`{name}` must have {ndim} dimensions, got {array.ndim}")
-    if len(a) != len(y) or not a.shape[1]:
-        raise InvalidValueError(
-            f"`logits` must have one row for each of {len(y)} labels and at least one class, got shape {a.shape}"
-        )
-    exponent = checks.integer("exponent", exponent, minimum=-24, maximum=4)
+    check_shapes(a.shape, y.shape)
+    exponent = checked_exponent(exponent)
     if a.size and not (a.min() > -_LOGIT and a.max() < _LOGIT):
         raise InvalidValueError(f"`logits` must have magnitudes below 2^31, got {_largest(a)}")
     if y.size and not (y.min() >= 0 and y.max() < a.shape[1]):
@@ -206,8 +202,24 @@ def integer_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, exponent: int
     losses = np.empty(len(a), np.int64)
     wide = [np.ascontiguousarray(array, np.int64) for array in (a, y)]
     kernel: Callable[..., None] = _kernels.cross_entropy
-    kernel(*wide, exponent, _powers(), losses)
+    kernel(*wide, exponent, powers(), losses)
     return losses
+
+
+def check_shapes(logits: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    """Refuse shapes other than (batch, classes) and (batch,)."""
+    for name, shape, ndim in (("logits", logits, 2), ("labels", labels, 1)):
+        if len(shape) != ndim:
+            raise InvalidValueError(f"`{name}` must have {ndim} dimensions, got {len(shape)}")
+    if logits[0] != labels[0] or not logits[1]:
+        raise InvalidValueError(
+            f"`logits` must have one row for each of {labels[0]} labels and at least one class, got shape {logits}"
+        )
+
+
+def checked_exponent(exponent: int) -> int:
+    """Return the exponent of the logits as an int."""
+    return checks.integer("exponent", exponent, minimum=-24, maximum=4)
 
 
 def _largest(a: NDArray[Any]) -> int:

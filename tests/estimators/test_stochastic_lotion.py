@@ -15,6 +15,7 @@ from tetrit import estimators, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import reference as room_reference
 from tetrit.estimators._kernels import CHUNK
+from tetrit.estimators._loops import ordered_sum
 from tetrit.estimators.stochastic import LOTION, StochasticRounding, reference
 
 FLOATS = [np.float16, np.float32, np.float64]
@@ -153,7 +154,7 @@ def test_gradient_and_variance_equal_the_reference(data, name, limit, weight, dt
     np.testing.assert_array_equal(got, wanted)
     assert got.dtype == dtype
     if h is not None:
-        assert e.penalty(w, h) == 0.5 * weight * reference._ordered_sum((h * variance).reshape(-1).tolist())
+        assert e.penalty(w, h) == 0.5 * weight * ordered_sum((h * variance).reshape(-1).tolist())
 
 
 def test_long_rows_equal_the_reference():
@@ -162,7 +163,7 @@ def test_long_rows_equal_the_reference():
     e = LOTION(format="int3")
     values, scales = formats.get("int3").values.tolist(), scales_of(w, "int3", None, None)
     variance = reference.lotion_variance(w, values=values, scales=scales)
-    assert e.penalty(w, h) == 0.5 * reference._ordered_sum((h * variance).reshape(-1).tolist())
+    assert e.penalty(w, h) == 0.5 * ordered_sum((h * variance).reshape(-1).tolist())
     wanted = reference.lotion_backward(w, w, curvature=h, weight=1.0, values=values, scales=scales)
     np.testing.assert_array_equal(e.backward(w, w, curvature=h), wanted)
 

@@ -488,3 +488,52 @@ def test_odd_tensors_and_progress():
     assert torch.equal(quantizer("ste")(view), quantizer("ste")(view.clone()))
     with pytest.raises(InvalidValueError, match=r"^`progress` must be finite, got nan$"):
         quantizer("reste").set_progress(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("szt", {"surrogate": estimators.Surrogate(tilt=0.3, clip=1.5)}),
+        ("szt", {"scale": "absmean", "threshold": "absmean"}),
+        ("ste", {"format": "int4"}),
+        ("ste_clipped", {"format": "int8", "limit": 0.7}),
+        ("ste_clipped", {"format": "int12", "limit": 0.7}),
+        ("lsq", {"step": 0.3}),
+    ],
+)
+def test_long_rows_are_done_as_short_ones_are(name, params):
+    """Long rows go through memory pass by pass, chunk by chunk, short ones all at once: the same bits."""
+    w, g = torch.randn(2, 3, 90_001, generator=torch.Generator().manual_seed(1))
+    together = w.clone().requires_grad_()
+    q = quantizer(name, axis=0, **params)
+    values = q(together)
+    values.backward(g)
+    for i in range(3):
+        alone = w[i : i + 1].clone().requires_grad_()
+        own = quantizer(name, axis=0, **params)
+        row = own(alone)
+        row.backward(g[i : i + 1])
+        assert_bits(row, values[i : i + 1])
+        assert_bits(alone.grad, together.grad[i : i + 1])
+        e = q.estimator
+        assert_bits(row, in_dtype(e(array(w[i])[None]).values, torch.float32))
+
+
+@every
+def test_values_and_gradients_together(name, params):
+    q, p = started(name, params, weights())
+    e, x = q.estimator, array(p)
+    if e.draws:
+        return
+    values, pull = e.vjp(x)
+    np.testing.assert_array_equal(values, e.forward(x))
+    g = np.random.default_rng(3).standard_normal(values.shape)
+    for latent in (True, False):
+        gradient, learned = pull(g, None, latent)
+        if latent:
+            np.testing.assert_array_equal(gradient, e.backward(x, g))
+        wanted = e.parameter_gradients(x, g)
+        assert learned.keys() == wanted.keys()
+        for key, grad in wanted.items():
+            np.testing.assert_array_equal(learned[key], grad)
+            assert learned[key].shape == grad.shape

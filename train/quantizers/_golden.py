@@ -41,8 +41,11 @@ def learned_names(e: Estimator) -> list[str]:
     return [name for name in e.learnable if getattr(e, name) is not None]
 
 
-def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
-    """Return the estimator at this point of the training, with the values that its learned fields have now."""
+def current(key: str, progress: Tensor, learned: Sequence[Tensor], *, passing: bool = False) -> Estimator:
+    """Return the estimator at this point of the training, with the values that its learned fields have now.
+
+    One that is `passing`, for one call of its own, may have arrays where others have tuples.
+    """
     e = _ESTIMATORS[key]
     if type(e).at is not Estimator.at:
         e = _at(key, progress.item())
@@ -52,24 +55,31 @@ def current(key: str, progress: Tensor, learned: Sequence[Tensor]) -> Estimator:
     now = object.__new__(type(e))
     now.__dict__.update(e.__dict__)
     for name, value in zip(learned_names(e), learned, strict=True):
+        least, greatest = e.learnable[name]
+        if passing and e.takes_arrays and value.ndim:
+            x = array(value)
+            if x.size and least <= x.min() and x.max() <= min(greatest, _MOST):
+                now.__dict__[name] = x.astype(np.float64)
+                continue
         found = value.tolist()
         numbers = found if isinstance(found, list) else [found]
         if not math.isfinite(sum(numbers)):
             raise InvalidValueError(f"learned `{name}` of '{e.name}' must be finite, got {found}")
-        least, greatest = e.learnable[name]
         if min(numbers, default=least) < least or max(numbers, default=greatest) > greatest:
             numbers = [min(max(number, least), greatest) for number in numbers]
         now.__dict__[name] = numbers[0] if value.ndim == 0 else tuple(numbers)
     return now
 
 
+_MOST = np.finfo(np.float32).max.item()
 _UNDIVIDED = 1 << 22
 """Up to this size the kernels stay on one thread: torch's own wait actively for their next operator meanwhile."""
 
 
 def array(x: Tensor) -> NDArray[Any]:
     """Return the memory of a CPU tensor as an array; bfloat16, which numpy lacks, widens to float32."""
-    return (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
+    plain = x.detach()
+    return (plain.float() if x.dtype == torch.bfloat16 else plain).numpy(force=x.is_neg())
 
 
 def _tensor(x: NDArray[Any], dtype: torch.dtype) -> Tensor:
@@ -110,18 +120,20 @@ def backward(
     Unless it is asked for, the gradient of the latent tensor is `grad` in its place. `pullback` is what `forward` gave.
     """
     result = grad
+    found: dict[str, NDArray[Any]] = {}
+    latent = latent and not e.straight_through
     with undivided(_UNDIVIDED):
-        if latent and not e.straight_through:
+        if pullback is not None and (latent or learned):
+            gradient, found = pullback(array(grad), None, latent)
+            result = _tensor(gradient, grad.dtype) if latent else grad
+        elif latent:
             g = array(grad)
             into = np.empty(w.shape, g.dtype)
-            if pullback is None:
-                e.backward(array(w), g, out=into)
-            else:
-                pullback(g, into)
+            e.backward(array(w), g, out=into)
             result = _tensor(into, grad.dtype)
         if not learned:
             return [result]
-        found = e.parameter_gradients(array(w), array(grad))
+        found = found or e.parameter_gradients(array(w), array(grad))
     return [
         result,
         *(torch.from_numpy(np.asarray(found[n])).to(t) for n, t in zip(learned_names(e), learned, strict=True)),

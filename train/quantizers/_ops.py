@@ -45,7 +45,7 @@ def _backward(
 
 def _current(w: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> Estimator:
     """Return the estimator of now; on a device without the learned values, which to read would be to wait for it."""
-    return _golden.current(key, progress, learned if w.is_cpu else ())
+    return _golden.current(key, progress, learned if w.is_cpu else (), passing=True)
 
 
 @torch.library.custom_op("tetrit::quantize", mutates_args=())

@@ -22,7 +22,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import BLOCK, LANES, clipped_block
+from tetrit.estimators._kernels import BLOCK, LANES
+from tetrit.estimators.integers._kernels import clipped_block
 
 Floats: TypeAlias = NDArray[Any]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -235,7 +236,7 @@ def spread_kept(
 def kept_integers(
     x: Floats, n: int, m: int, along_line: bool, scale: float, largest: float, out: Floats, first: int, last: int
 ) -> None:
-    """Write the value of `tetrit.estimators._kernels.clipped_values` where x is kept, and 0 elsewhere."""
+    """Write the value of `tetrit.estimators.integers._kernels.clipped_values` where x is kept, and 0 elsewhere."""
     magnitudes, ranks, kept = _scratch(x, m, along_line)
     for item in range(first, last):
         tile = tile_at(item, x.shape[1], x.shape[2], m, along_line)

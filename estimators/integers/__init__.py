@@ -1,0 +1,1 @@
+"""Kernels of rounding to integers within ends, which several families of estimators share."""
