@@ -1,6 +1,6 @@
 """The errors for wrong input and missing tools; the command line makes each one line and exit code 2."""
 
-__all__ = ["InvalidValueError", "TetritError", "ToolError", "UnknownNameError", "unknown_name"]
+__all__ = ["Interrupted", "InvalidValueError", "TetritError", "ToolError", "UnknownNameError", "unknown_name"]
 
 import difflib
 from collections.abc import Iterable
@@ -20,6 +20,10 @@ class UnknownNameError(InvalidValueError):
 
 class ToolError(TetritError, RuntimeError):
     """An external tool (compiler, Verilator, Yosys) is missing, too old, or failed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Long work was interrupted by Ctrl-C; the message says where, and it can be resumed from there."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -5,13 +5,18 @@ PyTorch is imported with the first name that needs it.
 
 __all__ = [
     "ElasticZO",
+    "IntegerZerothOrder",
     "LowBitLayer",
+    "NoiseAwareLayer",
     "Plan",
     "Quantizer",
+    "Ramp",
     "Rule",
     "Schedule",
     "StochasticUnit",
     "ZerothOrder",
+    "calibrate",
+    "crossbar_layers",
     "digits",
     "export",
     "fold_batchnorm",
@@ -20,11 +25,15 @@ __all__ = [
     "low_bit_layers",
     "mlp",
     "network",
+    "new_chip",
+    "noise_aware",
     "prepare",
     "psa_loss",
     "quantized_weights",
     "quantizer",
     "reinforce_loss",
+    "set_crossbar",
+    "set_noise",
 ]
 
 from importlib import import_module
@@ -35,22 +44,31 @@ from tetrit.train import digits, integers, mlp, network
 
 _TORCH = {
     "ElasticZO": "zeroth",
+    "IntegerZerothOrder": "zeroth",
     "LowBitLayer": "qat",
+    "NoiseAwareLayer": "noise",
     "Plan": "qat",
     "Quantizer": "quantizers",
+    "Ramp": "noise",
     "Rule": "qat",
     "Schedule": "schedule",
     "StochasticUnit": "units",
     "ZerothOrder": "zeroth",
+    "calibrate": "noise",
+    "crossbar_layers": "noise",
     "export": "exporting",
     "fold_batchnorm": "qat",
     "leave_one_out_baseline": "units",
     "low_bit_layers": "qat",
+    "new_chip": "noise",
+    "noise_aware": "noise",
     "prepare": "qat",
     "psa_loss": "units",
     "quantized_weights": "qat",
     "quantizer": "quantizers",
     "reinforce_loss": "units",
+    "set_crossbar": "noise",
+    "set_noise": "noise",
 }
 """Names that need PyTorch, and the module of this room that has each."""
 

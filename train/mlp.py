@@ -1,6 +1,6 @@
 """Training of the main job in plain numpy: a float network, then quantised networks that start from it."""
 
-__all__ = ["Config", "Epoch", "Trained", "train_float", "train_quantized"]
+__all__ = ["Config", "Epoch", "Trained", "calibrate", "train_float", "train_quantized"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -317,7 +317,7 @@ def _train(
     for layer, rule in zip(network.layers, rules, strict=True):
         layer.estimator = rule
     if teacher is not None:
-        _calibrate(network, train_x)
+        calibrate(network, train_x)
     network.tapes = []
     return Trained(
         network=network,
@@ -342,7 +342,7 @@ def _track_limits(network: Network) -> None:
             layer.limit = largest if layer.limit is None else 0.99 * layer.limit + 0.01 * largest
 
 
-def _calibrate(network: Network, x: Float) -> None:
+def calibrate(network: Network, x: Float) -> None:
     """Fix every activation range at the largest output over the inputs `x`, layer by layer in the quantised network."""
     for layer in network.layers:
         y = x @ layer.weight() + layer.bias

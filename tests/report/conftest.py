@@ -95,7 +95,7 @@ def _build():
     }
     shares = [(0.27, 0.29, 0.23, 0.21), (0.30, 0.31, 0.2, 0.19), (0.335, 0.345, 0.17, 0.15)]
     return {
-        "schema": "tetrit-report/1",
+        "schema": "tetrit-report/2",
         "tetrit": "0.1.0",
         "name": "digits",
         "seeds": seeds,

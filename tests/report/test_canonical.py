@@ -117,10 +117,10 @@ def test_check_suggests_the_nearest_block(sample):
         canonical.check(sample)
 
 
-@pytest.mark.parametrize("name", ["tetrit-report/2", None])
+@pytest.mark.parametrize("name", ["tetrit-report/1", None])
 def test_check_refuses_another_schema(sample, name):
     sample["schema"] = name
-    with pytest.raises(InvalidValueError, match=rf"^`report\.schema` must be 'tetrit-report/1', got {name!r}$"):
+    with pytest.raises(InvalidValueError, match=rf"^`report\.schema` must be 'tetrit-report/2', got {name!r}$"):
         canonical.check(sample)
 
 

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -81,6 +83,49 @@ def test_errors_leave_as_one_line(tetrit, monkeypatch, error, code, message):
     monkeypatch.setattr(hardware, "presets", fail)
     outcome = tetrit("machines")
     assert (outcome.code, outcome.out, outcome.err) == (code, "", message)
+
+
+@pytest.mark.parametrize("sigint", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_ends_in_order(tetrit, monkeypatch, sigint):
+    """Also where SIGINT is ignored, as in background jobs of a shell."""
+    cleaned = []
+
+    def terminated():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr(hardware, "presets", terminated)
+    before = signal.signal(signal.SIGINT, sigint)
+    try:
+        outcome = tetrit("machines")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (outcome.code, outcome.out, outcome.err) == (143, "", "\ntetrit: error: interrupted\n")
+    assert cleaned
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_sigterm_that_is_not_ours_is_left_alone(tetrit, monkeypatch):
+    seen = []
+
+    def terminated():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    def theirs(number, frame):
+        seen.append(number)
+
+    monkeypatch.setattr(hardware, "presets", terminated)
+    before = signal.signal(signal.SIGTERM, theirs)
+    try:
+        assert tetrit("machines").code == 130
+        assert signal.getsignal(signal.SIGTERM) is theirs
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize(

@@ -149,12 +149,13 @@ def wait_for_the_end_of(session):
 def test_interrupted_killed_and_resumed_it_is_the_same(tetrit, path):
     path.write_text(CONFIG.replace("steps = 20", "steps = 1600\nevaluate_every = 400\ncheckpoint_every = 40"))
 
-    process = begun(path)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert re.fullmatch(r"tetrit: interrupted with [0-3] of 4 cells finished; go on with --resume\n", err)
-    wait_for_the_end_of(process.pid)
+    for number, more in ((signal.SIGINT, ()), (signal.SIGTERM, ("--resume",))):
+        process = begun(path, *more)
+        os.killpg(process.pid, number)  # as a terminal does
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (128 + number, "")
+        assert re.fullmatch(r"tetrit: interrupted with [0-3] of 4 cells finished; go on with --resume\n", err)
+        wait_for_the_end_of(process.pid)
 
     process = begun(path, "--resume")
     process.kill()

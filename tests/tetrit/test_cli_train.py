@@ -135,12 +135,13 @@ def test_killed_interrupted_and_resumed_it_leaves_the_same_bytes(tetrit, path):
     assert process.returncode == -signal.SIGKILL
     assert not Path("out", "model.pt").exists()
 
-    process = begun(path, "out", "--resume")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    where = r"interrupted at step \d+ of 900 of the float phase; its checkpoint is 'out/checkpoint\.pt'"
-    assert (process.returncode, out) == (130, "")
-    assert re.fullmatch(rf"tetrit: {where}; go on with --resume\n", err)
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = begun(path, "out", "--resume")
+        process.send_signal(number)
+        out, err = process.communicate()
+        where = r"interrupted at step \d+ of 900 of the float phase; its checkpoint is 'out/checkpoint\.pt'"
+        assert (process.returncode, out) == (code, "")
+        assert re.fullmatch(rf"tetrit: {where}; go on with --resume\n", err)
 
     assert tetrit("train", path, "--out", "out", "--resume").code == 0
     one, two = contents(Path("out")), contents(Path("whole"))

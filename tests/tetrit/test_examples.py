@@ -11,11 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ROOMS = (*runpy.run_path(str(ROOT / "tools" / "tree.py"))["rooms"](), "flow", "cli")
+ROOMS = (*runpy.run_path(str(ROOT / "tools" / "tree.py"))["rooms"](), "flow", "montecarlo", "cli")
 
 
 def modules():
-    names = ["tetrit.checks", "tetrit.errors", "tetrit.parallel"]
+    names = ["tetrit.checks", "tetrit.errors", "tetrit.parallel", "tetrit.processes", "tetrit.statistics"]
     for room in ROOMS:
         package = importlib.import_module(f"tetrit.{room}")
         names.append(package.__name__)

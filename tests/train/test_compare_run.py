@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tetrit.errors import InvalidValueError
+from tetrit.statistics import mean_interval, paired_p
 from tetrit.train import compare, loop
 from tetrit.train.compare import pool
 from tetrit.train.compare.cells import run_cell
-from tetrit.train.compare.statistics import mean_interval, paired_p
 
 CONFIG = """
 seeds = [0, 7]

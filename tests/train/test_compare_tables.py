@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tetrit.report import comparison as figures
+from tetrit.statistics import holm, mean_interval, paired_p
 from tetrit.train import compare
-from tetrit.train.compare.statistics import holm, mean_interval, paired_p
 
 STUDY = Path(__file__).parents[2] / "docs"
 

@@ -112,24 +112,41 @@ def test_without_the_generators_states_it_is_not_the_same(config, tmp_path, monk
     assert left_behind(tmp_path / "out") != left_behind(tmp_path / "whole")
 
 
-def test_an_interrupt_says_where_and_leaves_a_checkpoint(config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_says_where_and_leaves_a_checkpoint(config, tmp_path, number):
     path = tmp_path / "out" / "checkpoint.pt"
     message = f"interrupted at step 6 of 23 of the float phase; its checkpoint is '{path}'"
-    before = signal.getsignal(signal.SIGINT)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(Interrupted, match=f"^{re.escape(message)}$"):
-        run(config("mlp"), tmp_path / "out", after_step=kill_at(6))
-    assert signal.getsignal(signal.SIGINT) is before
+        run(config("mlp"), tmp_path / "out", after_step=kill_at(6, number))
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert checkpoint.read(path)["trainer"]["step"] == 6
 
 
-def test_a_second_interrupt_does_not_wait(config, tmp_path):
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interrupt_does_not_wait(config, tmp_path, first, second):
     def twice(phase, done):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), first)
+        os.kill(os.getpid(), second)
 
     with pytest.raises(KeyboardInterrupt) as caught:
         run(config("mlp"), tmp_path / "out", after_step=twice)
     assert not isinstance(caught.value, Interrupted)
+
+
+@pytest.mark.parametrize("theirs", ["a handler", signal.SIG_IGN])
+def test_a_sigterm_that_is_not_ours_is_left_alone(config, tmp_path, theirs):
+    seen = []
+    handler = (lambda number, frame: seen.append(number)) if theirs == "a handler" else theirs
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        done = run(config("mlp"), tmp_path / "out", after_step=kill_at(6, signal.SIGTERM))
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done["finished"]
+    assert seen == ([signal.SIGTERM] if theirs == "a handler" else [])
 
 
 def test_threads_may_train_too(config, tmp_path):

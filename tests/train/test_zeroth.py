@@ -10,8 +10,9 @@ import torch
 from tetrit.errors import InvalidValueError, UnknownNameError
 from tetrit.estimators.zeroth import SPSA, step_seed
 from tetrit.estimators.zeroth.counter import key_of
-from tetrit.train import digits, zeroth
-from tetrit.train.zeroth import ElasticZO, ZerothOrder, add_noise
+from tetrit.train import digits
+from tetrit.train.zeroth import ElasticZO, ZerothOrder, _noise, elastic, floats
+from tetrit.train.zeroth._noise import add_noise
 
 DISTRIBUTIONS = ["rademacher", "normal"]
 
@@ -34,10 +35,10 @@ def signed(word):
 def test_the_tensor_rule_has_the_golden_noise(distribution, seed):
     """200,000 numbers, tails included, bit for bit: the rule that other devices run."""
     wanted = SPSA(distribution=distribution).direction((200_000,), seed=seed, offset=12345)
-    got = zeroth.noise(200_000, distribution, key=signed(key_of(seed)), offset=12345, device="cpu")
+    got = _noise.noise(200_000, distribution, key=signed(key_of(seed)), offset=12345, device="cpu")
     assert got.dtype == torch.float64
     assert got.numpy().tobytes() == wanted.tobytes()
-    shifted = zeroth.noise(200_000, distribution, key=signed(key_of(seed)), offset=12346, device="cpu")
+    shifted = _noise.noise(200_000, distribution, key=signed(key_of(seed)), offset=12346, device="cpu")
     assert shifted.numpy().tobytes() != wanted.tobytes()
     np.testing.assert_array_equal(shifted.numpy()[:-1], wanted[1:])
 
@@ -46,7 +47,7 @@ def test_the_tensor_rule_has_the_golden_noise(distribution, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("factor", [0.37, torch.tensor(-1.25e-3, dtype=torch.float64)])
 def test_the_tensor_rule_is_the_kernel(distribution, dtype, factor, monkeypatch):
-    monkeypatch.setattr(zeroth, "_PIECE", 50)  # several pieces
+    monkeypatch.setattr(_noise, "_PIECE", 50)  # several pieces
     start = torch.randn(13, 17, generator=torch.Generator().manual_seed(0)).to(dtype)
     wide = start.double().numpy() if dtype == torch.float64 else start.float().numpy()
     golden = SPSA(distribution=distribution).added(wide, float(factor), seed=3, offset=9)
@@ -68,7 +69,7 @@ def quadratic(params):
 @pytest.mark.parametrize("path", ["kernel", "tensors"])
 def test_steps_are_those_of_the_golden_optimiser(distribution, restore, path, monkeypatch):
     if path == "tensors":
-        monkeypatch.setattr(zeroth, "_GOLDEN", ())
+        monkeypatch.setattr(ZerothOrder, "_golden", lambda self, tensor: False)
     rng = np.random.default_rng(1)
     arrays = [
         rng.normal(size=(4, 5)).astype(np.float32),
@@ -182,7 +183,7 @@ def test_no_graph_in_the_closure():
             TypeError,
             "the closure must return a tensor of one element, got shape (3,)",
         ),
-        (lambda w: ElasticZO(3, None), TypeError, "`zeroth` must be a ZerothOrder, got int"),
+        (lambda w: ElasticZO(3, None), TypeError, "`zeroth` must be a ZerothOrder or an IntegerZerothOrder, got int"),
     ],
 )
 def test_bad_arguments(call, error, text):
@@ -260,6 +261,6 @@ def test_digits_are_learned_without_backpropagation_and_better_with_a_little():
 
 
 def test_documented_examples():
-    result = doctest.testmod(zeroth)
-    assert result.failed == 0
-    assert result.attempted > 8
+    results = [doctest.testmod(module) for module in (floats, elastic)]
+    assert [result.failed for result in results] == [0, 0]
+    assert all(result.attempted > 3 for result in results)

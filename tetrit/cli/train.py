@@ -25,7 +25,8 @@ from tetrit.cli._options import table
 def command(ctx: click.Context, config: Path, out: Path | None, resume: bool, progress: bool | None) -> None:
     """Train one network in PyTorch, in float or quantised.
 
-    Ctrl-C finishes the step, writes a checkpoint and leaves with exit code 130; --resume goes on from there.
+    Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and leaves with exit code 130 (or 143); --resume goes on
+    from there.
     """
     from tetrit.train import loop
 

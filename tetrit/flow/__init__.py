@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_info
 
 import tetrit
 from tetrit import hardware, report, rtl, verify
+from tetrit.flow import analog, result
 from tetrit.flow import config as configs
-from tetrit.flow import result
 from tetrit.flow.gates import Gates, LayerEnergy
 from tetrit.flow.learning import check_fit, learn
 from tetrit.rtl import yosys
@@ -67,6 +67,9 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
     rtl.load_technology(config.library, config.liberty)
     data = digits.load(held_out=config.held_out, split_seed=config.split_seed)
     check_fit(config, data)
+    if config.crossbar is not None:
+        with configs.located(config_path):
+            analog.check(config, config.crossbar, data)
     if config.verify_images:
         tools.find()
     seconds: dict[str, float] = {}
@@ -107,8 +110,12 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
             for layer in runs:
                 say(f"running {layer.layer.name} on the netlist")
                 energies.append(gates.run(layer))
+        chips: dict[str, Any] | None = None
+        if config.crossbar is not None:
+            with timed("crossbar"), configs.located(config_path):
+                chips = analog.evaluate(config, config.crossbar, learned, data, step=say, progress=progress)
     made: dict[str, Any] = {
-        "schema": "tetrit-report/1",
+        "schema": "tetrit-report/2",
         "tetrit": tetrit.__version__,
         "name": config.name,
         "seeds": list(config.seeds),
@@ -126,15 +133,21 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         "timings": {"started": started, "seconds": seconds},
     }
     made |= _hardware(config, gates, runs, energies)
+    if config.crossbar is not None and chips is not None:
+        made["crossbar"] = chips
+        made["assumptions"] += analog.assumptions(config.crossbar)
+        made["sources"] = [*SOURCES, *analog.sources(config.crossbar)]
     made["verify"] = _verify(benches, runs, energies, machine)
     array = rtl.to_verilog(rtl.build("ShiftPEArray", machine), "ShiftPEArray")
     requantizer = rtl.to_verilog(rtl.build("Requantizer", machine), "Requantizer")
-    files = {
+    files: dict[str, str | bytes] = {
         "ShiftPEArray.v": array,
         "Requantizer.v": requantizer,
         "ShiftPEArray_gates.v": gates.array.netlist,
         "machine.toml": hardware.to_toml(machine),
     }
+    if config.crossbar is not None:
+        files["crossbar.toml"] = hardware.to_toml(config.crossbar.machine)
     report.write(made, out_dir, files)
     return made
 

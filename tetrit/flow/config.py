@@ -1,47 +1,21 @@
 """The configuration of a run: a TOML file, read once, every field checked before any work begins."""
 
-__all__ = ["EstimatorChoice", "RunConfig", "load"]
+__all__ = ["RunConfig", "load", "located"]
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tetrit import checks, estimators, hardware
-from tetrit.errors import InvalidValueError, unknown_name
-from tetrit.estimators.tables import from_table, to_table
+from tetrit import checks, hardware
+from tetrit.errors import InvalidValueError, ToolError
+from tetrit.flow.crossbar_config import CrossbarConfig, read_crossbar
 from tetrit.hardware import ShiftArray
 from tetrit.train import mlp
+from tetrit.train.recipe import EstimatorChoice, estimator_of, split_of, training_of
 
-SOURCES = ("digits",)
-_SECTIONS = ("name", "seeds", "data", "network", "train", "machine", "verify", "synthesis")
-_TRAIN_FIELDS = tuple(field.name for field in fields(mlp.Config) if field.name != "hidden")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimatorChoice:
-    """A weight estimator with its parameters, as a configuration names it.
-
-    Attributes
-    ----------
-    name : str
-        Of `tetrit.estimators.names()`.
-    params : dict
-        The parameters that were given; the others have their defaults.
-    estimator : Estimator
-        Ready to use.
-    """
-
-    name: str
-    params: dict[str, Any]
-    estimator: estimators.Estimator
-
-    @property
-    def weight_format(self) -> str:
-        """Name of the format of its codes."""
-        begun, latent = self.estimator.start(np.ones((1, 1)))
-        return begun(latent).format
+_SECTIONS = ("name", "seeds", "data", "network", "train", "machine", "crossbar", "verify", "synthesis")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +40,8 @@ class RunConfig:
         Trained for comparison only.
     machine : ShiftArray
         Target.
+    crossbar : CrossbarConfig or None
+        Analog chips that run the same network beside it, if there is such a section.
     verify_images : int
         How many held-out images run on the RTL; 0 for none.
     library : str
@@ -84,10 +60,22 @@ class RunConfig:
     estimator: EstimatorChoice
     compare: tuple[EstimatorChoice, ...]
     machine: ShiftArray
+    crossbar: CrossbarConfig | None
     verify_images: int
     library: str
     liberty: Path | None
     table: dict[str, Any]
+
+
+@contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Begin errors of a later step with the configuration's name."""
+    try:
+        yield
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path}: {error}") from None
+    except ToolError as error:
+        raise ToolError(f"{path}: {error}") from None
 
 
 def load(path: Path) -> RunConfig:
@@ -113,9 +101,10 @@ def load(path: Path) -> RunConfig:
     def section(name: str, known: tuple[str, ...]) -> dict[str, Any]:
         return checks.keys(f"{path}: [{name}]", table.get(name, {}), known)
 
-    data = section("data", ("source", "held_out", "split_seed"))
-    network = section("network", ("hidden",))
-    train = section("train", ("estimator", "compare", *_TRAIN_FIELDS))
+    split = split_of(str(path), table.get("data", {}))
+    training, estimator, more = training_of(
+        str(path), table.get("network", {}), table.get("train", {}), more=("compare",)
+    )
     machine = section("machine", ("preset", "path"))
     verify = section("verify", ("images",))
     synthesis = section("synthesis", ("library", "liberty"))
@@ -125,18 +114,8 @@ def load(path: Path) -> RunConfig:
         seeds = tuple(checks.integer("seeds", seed, minimum=0) for seed in _list("seeds", table.get("seeds", [0])))
         if not seeds or len(set(seeds)) < len(seeds):
             raise InvalidValueError(f"`seeds` must be one or more different integers, got {list(seeds)}")
-        where = f"{path}: [data]"
-        checks.choice("source", data.get("source", "digits"), SOURCES)
-        held_out = checks.real("held_out", data.get("held_out", 0.25), minimum=0.0, exclusive=True)
-        split_seed = checks.integer("split_seed", data.get("split_seed", 0), minimum=0)
-        where = f"{path}: [network]"
-        hidden = tuple(
-            checks.integer("hidden", width, maximum=65536) for width in _list("hidden", network.get("hidden", [64, 64]))
-        )
         where = f"{path}: [train]"
-        estimator = _estimator("estimator", train.pop("estimator", "szt"))
-        compare = tuple(_estimator("compare", entry) for entry in _list("compare", train.pop("compare", [])))
-        training = mlp.Config(hidden=hidden, **train)
+        compare = tuple(estimator_of("compare", entry) for entry in _list("compare", more.get("compare", [])))
         weights = estimator.weight_format
         where = f"{path}: [machine]"
         target = _machine(machine, path.parent)
@@ -153,15 +132,19 @@ def load(path: Path) -> RunConfig:
             liberty = path.parent / _string("liberty", liberty)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(f"{where}: {error}") from None
+    analog = None
+    if "crossbar" in table:
+        analog = _crossbar(f"{path}: [crossbar]", table["crossbar"], path.parent, estimator)
     return RunConfig(
         name=name,
         seeds=seeds,
-        held_out=held_out,
-        split_seed=split_seed,
+        held_out=split.held_out,
+        split_seed=split.split_seed,
         training=training,
         estimator=estimator,
         compare=compare,
         machine=target,
+        crossbar=analog,
         verify_images=images,
         library=library,
         liberty=liberty,
@@ -181,25 +164,18 @@ def _list(name: str, value: Any) -> list[Any]:
     return value
 
 
-def _estimator(key: str, entry: Any) -> EstimatorChoice:
-    """Read ``"szt"`` or ``{name = "szt", surrogate = "vanishing"}``."""
-    params = dict(entry) if isinstance(entry, dict) else {"name": _string(key, entry)}
-    name = _string(f"{key}.name", params.pop("name", None))
-    if name not in estimators.names():
-        raise unknown_name("estimator", name, estimators.names())
-    chosen = mlp.default_estimator(name)
-    params = checks.keys(f"`{key}` {name}", params, [field.name for field in fields(chosen)])
-    if params.get("axis") not in (None, 1, -1):
-        raise InvalidValueError(f"`{key}` {name}: `axis` must be 1, a scale for each output, or left out")
-    estimator = from_table(to_table(chosen) | params)
-    try:
-        begun, latent = estimator.start(np.ones((2, 4)))
-        fits = begun.value_shape(latent.shape) == (2, 4)
-    except InvalidValueError:
-        fits = False
-    if not fits:
-        raise InvalidValueError(f"`{key}`: the values of '{name}' are no weights of one fully connected layer")
-    return EstimatorChoice(name=name, params=params, estimator=estimator)
+def _crossbar(where: str, table: Any, folder: Path, estimator: EstimatorChoice) -> CrossbarConfig:
+    found = read_crossbar(where, table, folder)
+    if estimator.weight_format != found.machine.weight_format:
+        raise InvalidValueError(
+            f"{where}: the crossbar takes {found.machine.weight_format} weights, estimator '{estimator.name}' gives "
+            f"{estimator.weight_format}"
+        )
+    if found.machine.act_format != "int8":
+        raise InvalidValueError(
+            f"{where}: training gives int8 activations, the crossbar takes {found.machine.act_format}"
+        )
+    return found
 
 
 def _machine(table: dict[str, Any], folder: Path) -> ShiftArray:

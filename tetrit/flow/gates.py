@@ -134,9 +134,9 @@ class Gates:
     def run(self, layer: LayerRun) -> LayerEnergy:
         """Run a layer through the netlists with its real weights and activations, and count what switches."""
         machine = self.machine
-        sent = streams(layer.input, layer.layer.weight, layer.layer.bias, layer.layer.mapping, machine)
+        sent = streams(layer.input, layer.layer.weight, layer.layer.bias, layer.layer.tiling, machine)
         workload = Workload(m=layer.input.shape[0], k=layer.input.shape[1], n=layer.output.shape[1])
-        tiles = tile_list(workload, layer.layer.mapping)
+        tiles = tile_list(workload, layer.layer.tiling)
         plan = cycles.schedule(tiles, machine)
         activity = simulate(self.array.structure, port_trace(sent, plan, machine))
         breakdown: dict[str, float] = {}

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from tetrit import formats, hls
 from tetrit.errors import InvalidValueError
-from tetrit.flow.config import EstimatorChoice, RunConfig
-from tetrit.sim import Program, Workload
+from tetrit.flow.config import RunConfig
+from tetrit.sim import Program, QuantizedLinear, Workload
 from tetrit.sim.execute import execute
 from tetrit.sim.shift import best_mapping
 from tetrit.train import digits, mlp
 from tetrit.train.integers import export, weight_shares
+from tetrit.train.recipe import EstimatorChoice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,6 +28,10 @@ class Learned:
     ----------
     program : Program
         The network of the first seed, compiled for all held-out images.
+    trained : mlp.Trained
+        The network of the first seed.
+    layers : list of QuantizedLinear
+        The same, as the compiler takes it.
     images : ndarray of int64, shape (n, n_in)
         The held-out images, as the program takes them.
     accuracy, training : dict
@@ -34,6 +39,8 @@ class Learned:
     """
 
     program: Program
+    trained: mlp.Trained
+    layers: list[QuantizedLinear]
     images: npt.NDArray[np.int64]
     accuracy: dict[str, Any]
     training: dict[str, Any]
@@ -58,7 +65,7 @@ def learn(config: RunConfig, data: digits.Dataset, *, progress: bool) -> Learned
     images = data.test_x.astype(np.int64)
     per_seed: list[dict[str, Any]] = []
     compared: list[list[float]] = [[] for _ in config.compare]
-    first: tuple[Program, mlp.Trained, list[Any]] | None = None
+    first: tuple[Program, mlp.Trained, list[QuantizedLinear]] | None = None
     for seed in config.seeds:
         plain = mlp.train_float(data, seed=seed, config=config.training, progress=progress)
 
@@ -89,6 +96,8 @@ def learn(config: RunConfig, data: digits.Dataset, *, progress: bool) -> Learned
     scores_by_choice += list(zip(config.compare, compared, strict=True))
     return Learned(
         program=program,
+        trained=trained,
+        layers=layers,
         images=images,
         accuracy={
             **{key: float(np.mean([entry[key] for entry in per_seed])) for key in ("float", "quantized", "machine")},

@@ -23,7 +23,7 @@ def layer_blocks(
     blocks = []
     for run, energy in zip(runs, energies, strict=True):
         (m, k), n = run.input.shape, run.output.shape[1]
-        workload, mapping = Workload(m=m, k=k, n=n), run.layer.mapping
+        workload, mapping = Workload(m=m, k=k, n=n), run.layer.tiling
         breakdown = {**energy.breakdown_pj, **memory_breakdown(run.run.events, machine)}
         blocks.append(
             {

@@ -27,7 +27,7 @@ def run_cell(cell: Cell, after_step: Callable[[str, int], None] | None = None) -
     InvalidValueError
         If the folder holds another run, or what the training itself raises for wrong input.
     Interrupted
-        After Ctrl-C: a checkpoint is written.
+        After Ctrl-C or SIGTERM: a checkpoint is written.
     """
     from tetrit.train.compare.indicators import indicators
     from tetrit.train.loop.trainer import DivergedError

@@ -2,18 +2,15 @@
 
 __all__ = ["COMPARISON", "run"]
 
-import os
 from pathlib import Path
 from typing import Any
 
-from tetrit import checks
-from tetrit.errors import InvalidValueError, ToolError
-from tetrit.files import write_atomic
+from tetrit import checks, processes
+from tetrit.errors import Interrupted, InvalidValueError, ToolError
+from tetrit.files import alone, write_atomic
 from tetrit.train.compare.cells import read_result
 from tetrit.train.compare.config import Cell, CompareConfig
 from tetrit.train.compare.results import summarise, to_json
-from tetrit.train.loop.files import alone
-from tetrit.train.loop.interrupt import Interrupted
 
 COMPARISON = "comparison.json"
 
@@ -61,17 +58,17 @@ def run(
     ToolError
         If PyTorch, or what the data needs, is not installed, or a process is killed.
     Interrupted
-        After Ctrl-C; everything is ready to be resumed.
+        After Ctrl-C or, with one job, SIGTERM; everything is ready to be resumed.
     """
     out = Path(out)
-    n_jobs = _cores() if jobs is None else checks.integer("jobs", jobs, maximum=1024)
+    n_jobs = processes.cores() if jobs is None else checks.integer("jobs", jobs, maximum=1024)
     floats, cells = config.cells(out)
     begun = (out / "cells").exists() or (out / "float").exists()
     if begun and not resume:
         raise InvalidValueError(f"'{out}' already holds a comparison: resume it (--resume) or choose another folder")
     if resume and not begun:
         raise InvalidValueError(f"there is no comparison in '{out}' to resume")
-    with alone(out):
+    with alone(out, "comparison"):
         _train(config, floats, cells, jobs=n_jobs, progress=progress)
         results = [result for cell in cells if (result := read_result(cell)) is not None]
         comparison = summarise(config, cells, results)
@@ -107,7 +104,3 @@ def _train(config: CompareConfig, floats: list[Cell], cells: list[Cell], *, jobs
             pool.run_all(open_floats, open_cells, jobs=jobs, done=done)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted with {finished} of {total} cells finished") from None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,8 +20,8 @@ from dataclasses import asdict
 from typing import Any
 
 import tetrit
+from tetrit.statistics import LEVEL, holm, mean_interval, paired_p
 from tetrit.train.compare.config import Cell, CompareConfig
-from tetrit.train.compare.statistics import LEVEL, holm, mean_interval, paired_p
 
 SCHEMA = "tetrit-compare/1"
 

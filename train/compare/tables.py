@@ -1,6 +1,6 @@
 """The tables of a comparison: in plain rows, as Markdown, and one line for each training as CSV."""
 
-__all__ = ["NOTES", "markdown", "tables", "to_csv"]
+__all__ = ["NOTES", "markdown", "markdown_table", "tables", "to_csv"]
 
 import csv
 import io
@@ -56,10 +56,14 @@ def markdown(comparison: dict[str, Any]) -> str:
     """Return all tables as Markdown, with the notes below."""
     parts = []
     for task, (header, rows) in tables(comparison).items():
-        lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-        table = "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
-        parts.append(f"## {task}\n\n{table}\n")
+        parts.append(f"## {task}\n\n{markdown_table(header, rows)}\n")
     return "\n".join(parts) + f"\n{NOTES.replace('+-', '±')}.\n"
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table as Markdown: the first column to the left, the others to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
 
 
 def to_csv(comparison: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 __all__ = ["Interrupted", "LoopConfig", "Settings", "load_config", "run"]
 
+from tetrit.errors import Interrupted
 from tetrit.train.loop.config import LoopConfig, load_config
-from tetrit.train.loop.interrupt import Interrupted
 from tetrit.train.loop.settings import Settings
 from tetrit.train.loop.start import run

@@ -1,6 +1,6 @@
-"""Ctrl-C during a training: noticed at once, acted on between two steps."""
+"""Ctrl-C and SIGTERM during a training: noticed at once, acted on between two steps."""
 
-__all__ = ["Interrupted", "Request", "deferred"]
+__all__ = ["Request", "deferred"]
 
 import signal
 import threading
@@ -8,10 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-
-
-class Interrupted(KeyboardInterrupt):
-    """The training was interrupted by Ctrl-C; the message says where, and its checkpoint is written."""
 
 
 @dataclass
@@ -23,9 +19,10 @@ class Request:
 
 @contextmanager
 def deferred() -> Iterator[Request]:
-    """Turn the first SIGINT into a request; the second one interrupts at once, as usual.
+    """Turn the first SIGINT or SIGTERM into a request; the second one interrupts at once, as Ctrl-C usually does.
 
-    Outside the main thread, where Python allows no handlers, nothing is changed.
+    A SIGTERM that somebody has a handler for, or ignores, is left to that. Outside the main thread, where Python allows
+    no handlers, nothing is changed.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
@@ -37,8 +34,13 @@ def deferred() -> Iterator[Request]:
             signal.default_int_handler(number, frame)
         request.asked = True
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {signal.SIGINT: signal.getsignal(signal.SIGINT)}
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        before[signal.SIGTERM] = signal.SIG_DFL
     try:
+        for number in before:
+            signal.signal(number, handle)
         yield request
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

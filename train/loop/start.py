@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tetrit.errors import InvalidValueError, ToolError
-from tetrit.files import write_atomic
+from tetrit.files import alone, write_atomic
 from tetrit.train.loop.config import LoopConfig
-from tetrit.train.loop.files import alone
 from tetrit.train.loop.memory import enough
 
 CHECKPOINT = "checkpoint.pt"
@@ -71,7 +70,7 @@ def run(
     ToolError
         If PyTorch, or what the data needs, is not installed.
     Interrupted
-        After Ctrl-C: the step is finished and a checkpoint written.
+        After Ctrl-C or SIGTERM: the step is finished and a checkpoint written.
     """
     out = Path(out)
     _check_folder(config, out, resume)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from tetrit.errors import InvalidValueError, TetritError
+from tetrit.errors import Interrupted, InvalidValueError, TetritError
 from tetrit.train.loop import generators, guard, interrupt
 from tetrit.train.loop.batches import Batches
 from tetrit.train.loop.config import Quantization
@@ -189,7 +189,7 @@ class Trainer:
                     after_step(self.name, self.step)
                 if request.asked:
                     self._checkpoint()
-                    raise interrupt.Interrupted(
+                    raise Interrupted(
                         f"interrupted at step {self.step} of {self.total} of the {self.name} phase; "
                         f"its checkpoint is '{self.kept}'"
                     )

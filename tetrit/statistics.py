@@ -1,6 +1,17 @@
-"""The authority for what is significant: means with Student's t intervals, paired differences, Holm's correction."""
+"""The authority for what is significant: intervals of means, quantiles and shares, paired differences, corrections."""
 
-__all__ = ["LEVEL", "Interval", "holm", "mean_interval", "paired_p", "t_quantile", "t_tail"]
+__all__ = [
+    "LEVEL",
+    "Bounded",
+    "Interval",
+    "holm",
+    "mean_interval",
+    "paired_p",
+    "quantile_interval",
+    "share_interval",
+    "t_quantile",
+    "t_tail",
+]
 
 import math
 from collections.abc import Sequence
@@ -59,7 +70,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     Examples
     --------
-    >>> from tetrit.train.compare.statistics import mean_interval
+    >>> from tetrit.statistics import mean_interval
     >>> found = mean_interval([1.0, 2.0, 3.0])
     >>> found.mean, round(found.half, 4)  # 4.3027 / sqrt(3)
     (2.0, 2.4841)
@@ -77,7 +88,7 @@ def paired_p(differences: Sequence[float]) -> float | None:
 
     Examples
     --------
-    >>> from tetrit.train.compare.statistics import paired_p
+    >>> from tetrit.statistics import paired_p
     >>> round(paired_p([1.0, 2.0, 3.0]), 4)
     0.0742
     """
@@ -113,7 +124,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
     Examples
     --------
-    >>> from tetrit.train.compare.statistics import holm
+    >>> from tetrit.statistics import holm
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
@@ -131,7 +142,7 @@ def t_tail(t: float, df: int) -> float:
 
     Examples
     --------
-    >>> from tetrit.train.compare.statistics import t_tail
+    >>> from tetrit.statistics import t_tail
     >>> round(t_tail(1.0, 1), 12)
     0.5
     """
@@ -148,10 +159,109 @@ def t_quantile(p: float, df: int) -> float:
 
     Examples
     --------
-    >>> from tetrit.train.compare.statistics import t_quantile
+    >>> from tetrit.statistics import t_quantile
     >>> [round(t_quantile(0.975, df), 3) for df in (1, 2, 4)]
     [12.706, 4.303, 2.776]
     """
     from scipy.special import stdtrit
 
     return float(stdtrit(df, p))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded:
+    """An estimate and the bounds of its confidence interval.
+
+    Attributes
+    ----------
+    value : float
+    low, high : float or None
+        None where there are too few values for a bound of this kind.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def quantile_interval(values: Sequence[float], q: float) -> Bounded:
+    """Return the `q` quantile of `values` and a 95 % interval that holds for any distribution.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Finite, independent draws, at least one.
+    q : float
+        Above 0 and below 1.
+
+    Returns
+    -------
+    Bounded
+        `value` is interpolated between neighbours as numpy's ``linear`` does it. The bounds are two of the values.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no value, or `q` is out of range.
+
+    Notes
+    -----
+    How many draws fall below the true quantile is binomial with n and `q`; each bound leaves out at most 2.5 % of it.
+    Source: Conover, "Practical Nonparametric Statistics", 3rd ed., Wiley 1999, section 3.2.
+
+    Examples
+    --------
+    >>> from tetrit.statistics import quantile_interval
+    >>> quantile_interval(range(1, 11), 0.5)  # the 2nd and the 9th of 10: P(Bin(10, 1/2) <= 1) = 11/1024
+    Bounded(value=5.5, low=2.0, high=9.0)
+    >>> quantile_interval(range(1, 11), 0.05).low is None
+    True
+    """
+    from scipy.special import bdtr, bdtrc
+
+    if not 0 < q < 1:
+        raise InvalidValueError(f"`q` must be above 0 and below 1, got {q}")
+    order = sorted(float(value) for value in values)
+    n = len(order)
+    if n == 0:
+        raise InvalidValueError("a quantile needs at least one value, got none")
+    place = q * (n - 1)
+    below = int(place)
+    value = order[below]
+    if below + 1 < n:
+        value += (place - below) * (order[below + 1] - value)
+    tail = (1 - LEVEL) / 2
+    # the interval from the k-th to the l-th value misses if fewer than k, or l and more, are below the quantile
+    lows = [k for k in range(1, n + 1) if bdtr(k - 1, n, q) <= tail]
+    highs = [k for k in range(1, n + 1) if bdtrc(k - 1, n, q) <= tail]
+    return Bounded(value=value, low=order[lows[-1] - 1] if lows else None, high=order[highs[0] - 1] if highs else None)
+
+
+def share_interval(successes: int, n: int) -> Bounded:
+    """Return the share of `successes` among `n` independent trials and its exact 95 % interval.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no trial, or more successes than trials.
+
+    Notes
+    -----
+    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial",
+    Biometrika 26, 1934. The interval covers the true share in at least 95 % of all cases, whatever it is.
+
+    Examples
+    --------
+    >>> from tetrit.statistics import share_interval
+    >>> found = share_interval(10, 10)
+    >>> found.value, round(found.low, 4), found.high  # 0.025 ** (1 / 10)
+    (1.0, 0.6915, 1.0)
+    """
+    from scipy.special import betaincinv
+
+    if n < 1 or not 0 <= successes <= n:
+        raise InvalidValueError(f"a share needs at least one trial, and no more successes, got {successes} of {n}")
+    tail = (1 - LEVEL) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    return Bounded(value=successes / n, low=low, high=high)

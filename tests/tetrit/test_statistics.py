@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tetrit.errors import InvalidValueError
-from tetrit.train.compare.statistics import LEVEL, Interval, holm, mean_interval, paired_p, t_quantile, t_tail
+from tetrit.statistics import (
+    LEVEL,
+    Interval,
+    holm,
+    mean_interval,
+    paired_p,
+    quantile_interval,
+    share_interval,
+    t_quantile,
+    t_tail,
+)
 
 DEGREES = (1, 2, 3, 4, 9, 29, 200)
 
@@ -97,3 +107,52 @@ def test_holm_rejects_wrongly_less_often_than_the_level():
     rng = np.random.default_rng(2)
     rejected = sum(min(holm(p)) < 0.05 for p in rng.uniform(size=(4000, 12)).tolist())
     assert 0.03 < rejected / 4000 < 0.065
+
+
+@pytest.mark.parametrize("q", [0.05, 0.3, 0.5, 0.95])
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 59, 100])
+def test_quantile_intervals_are_the_narrowest_whose_tails_hold(n, q):
+    values = np.random.default_rng(n).normal(size=n)
+    found = quantile_interval(values, q)
+    assert found.value == pytest.approx(np.quantile(values, q), rel=1e-13)
+    order = [-math.inf, *sorted(values), math.inf]  # with the bounds that always hold
+    tail = (1 - LEVEL) / 2
+    low = max(k for k in range(n + 1) if k == 0 or stats.binom.cdf(k - 1, n, q) <= tail)
+    high = min(k for k in range(1, n + 2) if k == n + 1 or stats.binom.sf(k - 1, n, q) <= tail)
+    assert (found.low, found.high) == (order[low] if low else None, order[high] if high <= n else None)
+
+
+def test_quantile_intervals_cover_the_quantile():
+    rng = np.random.default_rng(0)
+    for q in (0.05, 0.5):
+        missed = 0
+        for _ in range(400):
+            found = quantile_interval(rng.exponential(size=100), q)
+            true = -math.log1p(-q)
+            missed += not (found.low or -math.inf) <= true <= (found.high or math.inf)
+        assert missed <= 400 * 0.05 + 3 * math.sqrt(400 * 0.05 * 0.95)
+
+
+def test_quantiles_of_nothing_and_beyond_the_ends_are_refused():
+    with pytest.raises(InvalidValueError, match=r"^a quantile needs at least one value, got none$"):
+        quantile_interval([], 0.5)
+    for q in (0, 1, -0.5, math.nan):
+        with pytest.raises(InvalidValueError, match=rf"^`q` must be above 0 and below 1, got {q}$"):
+            quantile_interval([1.0], q)
+
+
+@given(st.integers(1, 300), st.data())
+def test_intervals_of_shares_are_those_of_scipy(n, data):
+    good = data.draw(st.integers(0, n))
+    found = share_interval(good, n)
+    wanted = stats.binomtest(good, n).proportion_ci(LEVEL, method="exact")
+    assert found.value == good / n
+    assert (found.low, found.high) == (pytest.approx(wanted.low, abs=1e-12), pytest.approx(wanted.high, abs=1e-12))
+    assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize(("good", "n"), [(0, 0), (2, 1), (-1, 3)])
+def test_shares_of_no_trials_are_refused(good, n):
+    message = f"^a share needs at least one trial, and no more successes, got {good} of {n}$"
+    with pytest.raises(InvalidValueError, match=message):
+        share_interval(good, n)

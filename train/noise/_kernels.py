@@ -1,0 +1,274 @@
+"""Loops of the CPU over one batch: inputs to integers, weights to drawn cells, currents to results.
+
+Compiled, on float32; every result is what the tensor operations of `panels` and `product` give, but for the last place
+of sums, and for the variances of 1/f noise: these are bfloat16, their bits in uint16. Normals are those of
+`tetrit.noise`: element ``row * width + column`` of a key's stream, width even.
+"""
+
+__all__ = ["convert", "draw", "integers", "largest", "row_scales", "split"]
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from tetrit.noise._kernels import normal_pair, random_word
+
+_MAGNITUDE = np.int32(0x7FFFFFFF)
+
+
+@njit(cache=True, nogil=True)
+def largest(x: Any) -> Any:
+    """Return the largest magnitude in a vector of float32, 0 of none; NaN counts as more than infinity.
+
+    Magnitudes are in the order of their bits, and whole numbers are compared many at a time.
+    """
+    bits = x.view(np.int32)
+    found = np.int32(0)
+    for k in range(bits.size):
+        found = max(found, np.int32(bits[k] & _MAGNITUDE))
+    return np.int32(found).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def integers(x: Any, inverse: Any, low: Any, high: Any, out: Any) -> None:
+    """Write ``x * inverse``, rounded and held within low..high, to `out`; all vectors. NaN stays."""
+    for k in range(x.size):
+        found = np.rint(x[k] * inverse)
+        found = low if found < low else found
+        out[k] = high if found > high else found
+
+
+_HALF, _SIXTEEN = np.uint32(0x8000), np.uint32(16)
+
+
+@njit(cache=True, nogil=True)
+def _to_bfloat16(x: Any) -> Any:
+    """Return the bits of a float32 that is not negative as bfloat16: the nearest, a tie away from 0; NaN stays."""
+    return np.uint16((np.float32(x).view(np.uint32) + _HALF) >> _SIXTEEN)
+
+
+@njit(cache=True, nogil=True)
+def _from_bfloat16(bits: Any) -> Any:
+    """Return the float32 of bfloat16 bits."""
+    return np.uint32(np.uint32(bits) << _SIXTEEN).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def split(x: Any, widths: Any, out: Any, squares: Any) -> None:
+    """Write the digits of integers, and their squares; NaN stays.
+
+    Parameters
+    ----------
+    x : array of float32, shape (n, n_in)
+        Integers.
+    widths : array of int64, shape (digits,)
+        Bits of each digit; the last takes all that is left, with its sign.
+    out : array of float32, shape (digits * n, n_in)
+        Digits.
+    squares : array of uint16, shape (digits * n, n_in) or (0, 0)
+        Bits of bfloat16.
+    """
+    n, n_in = x.shape
+    digits = widths.size
+    for b in range(n):
+        given = x[b]
+        share = np.float32(1)
+        for d in range(digits):
+            row = out[d * n + b]
+            if digits == 1:
+                for k in range(n_in):
+                    row[k] = given[k]
+            elif d == digits - 1:
+                for k in range(n_in):
+                    row[k] = np.floor(given[k] * share)
+            else:
+                size = np.float32(1 << widths[d])
+                part = np.float32(1) / size
+                for k in range(n_in):
+                    rest = np.floor(given[k] * share)
+                    row[k] = rest - np.floor(rest * part) * size
+                share *= part
+            if squares.size > 0:
+                squared = squares[d * n + b]
+                for k in range(n_in):
+                    squared[k] = _to_bfloat16(row[k] * row[k])
+
+
+@njit(cache=True, nogil=True)
+def row_scales(values: Any, top: Any, out: Any) -> None:
+    """Write the scale with which the largest magnitude of each row is `top`; 1 for a row of zeros."""
+    for n in range(values.shape[0]):
+        found = largest(values[n]) / top
+        out[n] = found if found > 0 else 1
+
+
+@njit(cache=True, nogil=True)
+def draw(
+    values: Any,
+    top: Any,
+    scales: Any,
+    low: int,
+    means: Any,
+    base: Any,
+    sigmas: Any,
+    flickers: Any,
+    shares: Any,
+    rest: Any,
+    key: Any,
+    out: Any,
+    quiet: Any,
+) -> None:
+    """Draw the columns of a group: conductances, and the variances of their 1/f noise.
+
+    Parameters
+    ----------
+    values : array of float32, shape (n_out, n_in)
+        Quantised weights.
+    top : float32
+        The integer of the largest magnitude in a row of them.
+    scales : array of float32, shape (n_out,)
+        Is filled: what an integer counts in each output, see `row_scales`.
+    low : int
+        The integer of the tables' first entry.
+    means, sigmas, flickers : array of float32, shape (integers,)
+        Of a column's cells by integer weight: mean and standard deviation of the conductance, variance of its noise.
+    base : float32
+        What is taken off.
+    shares, rest : array of float32, shape (n_out, n_in) or (0, 0)
+        Share of the conductance that wires leave, and what they add.
+    key : uint64
+    out : array of float32, shape (n_out, n_in)
+        Conductances.
+    quiet : array of uint16, shape (n_out, n_in) or (0, 0)
+        Variances, as bits of bfloat16, if there is 1/f noise.
+    """
+    n_out, n_in = values.shape
+    noisy = quiet.size > 0
+    pairs = (n_in + 1) // 2
+    z = np.empty(2 * pairs, np.float32)
+    at = np.empty(n_in, np.uint32)  # unsigned, or every look into a table would ask for the sign
+    least, last, zero = np.float32(0), np.float32(means.size - 1), np.float32(-low)
+    loss = shares.size > 0
+    row_scales(values, top, scales)
+    for n in range(n_out):
+        word = np.uint64(n) * np.uint64(pairs)
+        for p in range(pairs):
+            one, other = normal_pair(random_word(key, word + np.uint64(p)))
+            z[2 * p] = one
+            z[2 * p + 1] = other
+        line = values[n]
+        inverse = np.float32(1) / scales[n]
+        for k in range(n_in):
+            place = np.rint(line[k] * inverse) + zero
+            place = least if place < least else place
+            at[k] = np.uint32(last if place > last else place)
+        row = out[n]
+        if loss:
+            share, more = shares[n], rest[n]
+            for k in range(n_in):
+                row[k] = share[k] * (means[at[k]] + sigmas[at[k]] * z[k]) + more[k] - base
+        else:
+            for k in range(n_in):
+                row[k] = means[at[k]] + sigmas[at[k]] * z[k] - base
+        if noisy and loss:
+            share, silent = shares[n], quiet[n]
+            for k in range(n_in):
+                silent[k] = _to_bfloat16(flickers[at[k]] * (share[k] * share[k]))
+        elif noisy:
+            silent = quiet[n]
+            for k in range(n_in):
+                silent[k] = _to_bfloat16(flickers[at[k]])
+
+
+@njit(cache=True, nogil=True)
+def convert(
+    currents: Any,
+    variances: Any,
+    spread: Any,
+    floor: Any,
+    key: Any,
+    gain: Any,
+    offset: Any,
+    low: Any,
+    high: Any,
+    converts: bool,
+    factor: Any,
+    scale: Any,
+    bias: Any,
+    out: Any,
+) -> None:
+    """Add noise to currents, convert them and add up the results; NaN stays.
+
+    Parameters
+    ----------
+    currents : array of float32, shape (parts, digits * n, n_columns)
+        In units.
+    variances : array of uint16, shape (parts, digits * n, n_columns) or (0, 0, 0)
+        Of 1/f noise, as bits of bfloat16.
+    spread : float32
+        What the noise's standard deviation is multiplied with.
+    floor : array of float32, shape (digits, parts, n_columns) or (digits, parts, 0)
+        Variance that does not depend on the inputs.
+    key : uint64
+        Of the noise; the number of a normal is ``((digit * parts + part) * n + vector) * width + column``.
+    gain, offset : array of float32, shape (digits, parts, n_columns) and (parts, n_columns)
+        The code is the integer at or below ``current * gain + offset``.
+    low, high : float32
+        Of the codes.
+    converts : bool
+        Whether there are converters.
+    factor : array of float32, shape (digits, parts, n_columns)
+        What a code counts.
+    scale, bias : array of float32, shape (n_out,)
+        What an integer result counts, and what is added then.
+    out : array of float32, shape (n, n_out)
+        Columns c, c + n_out, ... belong to output c.
+    """
+    digits, parts, n_columns = factor.shape
+    n, n_out = out.shape
+    groups = n_columns // n_out
+    pairs = (n_columns + 1) // 2
+    z = np.empty(2 * pairs, np.float32)
+    level = np.empty(n_columns, np.float32)
+    sums = np.empty(n_out, np.float32)
+    noisy, floored = variances.size > 0, floor.shape[2] > 0
+    for b in range(n):
+        sums[:] = 0
+        for d in range(digits):
+            for part in range(parts):
+                row = currents[part, d * n + b]
+                if noisy or floored:
+                    word = np.uint64((d * parts + part) * n + b) * np.uint64(pairs)
+                    for p in range(pairs):
+                        one, other = normal_pair(random_word(key, word + np.uint64(p)))
+                        z[2 * p] = one
+                        z[2 * p + 1] = other
+                if noisy and floored:
+                    variance, least = variances[part, d * n + b], floor[d, part]
+                    for c in range(n_columns):
+                        level[c] = row[c] + np.sqrt(_from_bfloat16(variance[c]) + least[c]) * z[c] * spread
+                elif noisy:
+                    variance = variances[part, d * n + b]
+                    for c in range(n_columns):
+                        level[c] = row[c] + np.sqrt(_from_bfloat16(variance[c])) * z[c] * spread
+                elif floored:
+                    least = floor[d, part]
+                    for c in range(n_columns):
+                        level[c] = row[c] + np.sqrt(least[c]) * z[c] * spread
+                else:
+                    level[:] = row
+                count = factor[d, part]
+                if converts:
+                    up, by = gain[d, part], offset[part]
+                    for c in range(n_columns):
+                        code = np.floor(level[c] * up[c] + by[c])
+                        code = low if code < low else code
+                        level[c] = high if code > high else code
+                for g in range(groups):
+                    some, share = level[g * n_out : (g + 1) * n_out], count[g * n_out : (g + 1) * n_out]
+                    for o in range(n_out):
+                        sums[o] += some[o] * share[o]
+        row = out[b]
+        for o in range(n_out):
+            row[o] = sums[o] * scale[o] + bias[o]

@@ -1,0 +1,371 @@
+"""Layers that compute as a crossbar would and learn as if it were perfect: the extended straight-through estimator."""
+
+__all__ = ["NOISE_AWARE", "NoiseAwareConv1d", "NoiseAwareConv2d", "NoiseAwareLayer", "NoiseAwareLinear"]
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from tetrit.errors import InvalidValueError
+from tetrit.train.noise.graph import in_graph
+from tetrit.train.noise.product import Normals
+from tetrit.train.noise.settings import Mode
+from tetrit.train.noise.simulation import Simulation
+from tetrit.train.qat.layers import LowBitConv1d, LowBitConv2d, LowBitLayer, LowBitLinear
+
+
+class _Extended(torch.autograd.Function):
+    """``f(x, W) + stopgrad(N(f, x, W) - f(x, W))``: forward what the chip gives, backward that of `f`.
+
+    Saves the input and the quantised weights, and nothing of the chip.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: "NoiseAwareLayer") -> Tensor:
+        ctx.save_for_backward(x, values)
+        ctx.layer, ctx.biased = layer, bias is not None
+        return layer.hardware_forward(x, values, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, values = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (*ctx.layer.clean_backward(x, values, grad, (wanted[0], wanted[1], ctx.biased and wanted[2])), None)
+
+
+class NoiseAwareLayer(LowBitLayer):
+    """What `noise_aware` makes of a layer: a `LowBitLayer` whose products are those of a simulated crossbar.
+
+    Attributes
+    ----------
+    simulation : Simulation
+        The chip.
+    label : str
+        Name of the layer, for errors.
+    kept_graph : object
+        What `graph` keeps of a batch.
+    input_limit : Tensor, shape ()
+        The input that the largest integer of the activation format stands for.
+    adc_limits : Tensor
+        Full scales of calibrated converters in units, see `Geometry.range_shape`; None for others.
+    """
+
+    simulation: Simulation
+    label: str
+    weight: Tensor
+    input_limit: Tensor
+    adc_limits: Tensor | None
+    kept_graph: Any
+    _batch: tuple[Tensor, Tensor | None] | None
+    _inside: bool
+
+    def current(self) -> tuple[Mode, float]:
+        """Return what the layer computes now, and the scale of its noise."""
+        simulation = self.simulation
+        if simulation.mode is not None:
+            return simulation.mode, 1.0
+        if not self.training:
+            return "noisy", 1.0
+        quantizer = self.quantizer_of("weight")
+        assert quantizer is not None
+        return simulation.settings.ramp.at(quantizer.progress)
+
+    def train(self, mode: bool = True) -> Any:
+        """Change the mode; where chips last an epoch, training mode begins one."""
+        if mode and self.simulation.settings.redraw == "epoch":
+            self.simulation.take_chip(self.simulation.chip + 1)
+        return super().train(mode)
+
+    def begin(self) -> None:
+        """Note that the network begins a batch."""
+        self._inside, self._batch, self.kept_graph = True, None, None
+        self.simulation.new_batch()
+
+    def end(self) -> None:
+        """Note that the network has done its forward pass: what belongs to its graph is let go."""
+        self._inside, self._batch, self.kept_graph = False, None, None
+        self.simulation.new_batch()
+
+    def _weights(self) -> tuple[Tensor, Tensor | None]:
+        """Return quantised weights and bias, once for all calls of a batch: layers of a loop over time share them."""
+        if not self._inside:
+            self.simulation.new_batch()
+            return self.weight_and_bias()
+        if self._batch is None or (torch.is_grad_enabled() and not self._batch[0].requires_grad):
+            self._batch = self.weight_and_bias()
+        return self._batch
+
+    @torch.compiler.disable
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what the chip makes of the input, in the dtype that the layer's own product would have."""
+        mode, scale = self.current()
+        simulation = self.simulation
+        if self.training or simulation.calibrating:
+            with torch.no_grad():
+                simulation.learn_input(input, self.input_limit)
+        if mode == "float":
+            return self.clean(input, self.weight, getattr(self, "bias", None))
+        if not simulation.ready or (mode == "noisy" and not simulation.ranged and not self._learns):
+            what = "inputs" if not simulation.ready else "currents"
+            raise InvalidValueError(
+                f"layer '{self.label}' knows no range of its {what} yet: train, or call `calibrate`"
+            )
+        values, bias = self._weights()
+        kind = input.device.type
+        if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+            return self._noisy(input, values, bias, mode, scale)
+        dtype = torch.get_autocast_dtype(kind)
+        bias = None if bias is None else bias.to(dtype)
+        with torch.autocast(kind, enabled=False):  # integers need all of their digits
+            return self._noisy(input.to(dtype), values.to(dtype), bias, mode, scale)
+
+    def _noisy(self, x: Tensor, values: Tensor, bias: Tensor | None, mode: Mode, scale: float) -> Tensor:
+        if self.training and self.simulation.settings.noise != "extended":
+            return in_graph(self, x, values, bias, mode, scale)
+        y: Tensor = _Extended.apply(x, values, bias, self)
+        return y
+
+    @property
+    def _learns(self) -> bool:
+        return self.training or self.simulation.calibrating
+
+    @torch.no_grad()
+    def hardware_forward(
+        self, x: Tensor, values: Tensor, bias: Tensor | None = None, *, normals: Normals | None = None
+    ) -> Tensor:
+        """Return what the chip gives, without a graph.
+
+        Parameters
+        ----------
+        x : Tensor
+            Input of the layer.
+        values : Tensor
+            Quantised weights, of the weight's shape.
+        bias : Tensor, optional
+            Added digitally, in float.
+        normals : callable, optional
+            Standard normals of the read noise of a part of the inputs, an input digit and a shape (n, n_columns), in
+            place of the layer's own.
+        """
+        mode, scale = self.current()
+        simulation = self.simulation
+        matrix = values.detach().float().reshape(values.shape[0], -1).contiguous()
+        step = simulation.input_step(self.input_limit)
+        integers = simulation.input_integers(x, step)
+        if mode == "quantised":
+            scales = simulation.scales(matrix)
+            exact = self.clean(integers, simulation.integers(matrix, scales).reshape(values.shape), None)
+            exact = exact.mul_(self.broadcast(scales * step))
+            return (exact if bias is None else exact + self.broadcast(bias)).to(x.dtype)
+        chip = simulation.prepare(matrix, scale, training=self.training)
+        if self._learns and self.adc_limits is not None:
+            simulation.learn_ranges(self.pieces(integers), chip, self.adc_limits)
+        factor = chip.scales * step
+        added = None if bias is None else bias.float()
+        parts = [
+            simulation.multiply(rows, chip, self.adc_limits, factor, added, normals) for rows in self.pieces(integers)
+        ]
+        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self.folded(whole, x).to(x.dtype)
+
+    def pieces(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the vectors that the matrix multiplies, shape (n, n_in), as many at a time as fit the device."""
+        most = self.simulation.largest_piece(x.device)
+        for rows in self.rows(x, most):
+            yield from rows.split(most)
+
+    def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
+        """Yield the vectors that the matrix multiplies, `most` at a time where that is cheap."""
+        raise NotImplementedError
+
+    def broadcast(self, values: Tensor) -> Tensor:
+        """Return a number for each output in the shape that broadcasts over the layer's output."""
+        raise NotImplementedError
+
+    def folded(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return products, shape (vectors, n_out), in the shape of the layer's output for the input `x`."""
+        raise NotImplementedError
+
+    def clean(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the layer's own product."""
+        raise NotImplementedError
+
+    def clean_backward(
+        self, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of `clean`."""
+        raise NotImplementedError
+
+    def get_extra_state(self) -> Tensor:
+        """Return what the chip depends on as JSON in a uint8 tensor, since some savers keep nothing but tensors."""
+        names = ("chip", "draws", "reads", "ready", "ranged")
+        text = json.dumps({name: getattr(self.simulation, name) for name in names})
+        return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take what `get_extra_state` gave."""
+        try:
+            found = json.loads(state.cpu().numpy().tobytes())
+            numbers = {name: int(found[name]) for name in ("chip", "draws", "reads")}
+            flags = {name: bool(found[name]) for name in ("ready", "ranged")}
+        except (AttributeError, ValueError, TypeError, KeyError) as error:
+            raise InvalidValueError(f"the extra state is none that `get_extra_state` gave: {error}") from None
+        self.simulation.take_chip(numbers["chip"])
+        vars(self.simulation).update(numbers | flags)
+
+
+class NoiseAwareLinear(NoiseAwareLayer, LowBitLinear):
+    """`torch.nn.Linear` on a crossbar."""
+
+    def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
+        """Yield all vectors at once."""
+        yield x.reshape(-1, x.shape[-1])
+
+    def broadcast(self, values: Tensor) -> Tensor:
+        """Return the values as they are: outputs are the last axis."""
+        return values
+
+    def folded(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return the products with the leading axes of `x`."""
+        return y.reshape(*x.shape[:-1], y.shape[-1])
+
+    def clean(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return ``x @ weight.T + bias``."""
+        return functional.linear(x, weight, bias)
+
+    def clean_backward(
+        self, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of ``x @ weight.T + bias``."""
+        flat = grad.reshape(-1, grad.shape[-1])
+        rows = x.reshape(-1, x.shape[-1])
+        return (
+            (flat @ weight).reshape(x.shape) if wanted[0] else None,
+            flat.t() @ rows if wanted[1] else None,
+            flat.sum(0) if wanted[2] else None,
+        )
+
+
+class _Conv(NoiseAwareLayer):
+    """What convolutions share: their vectors are the patches of images."""
+
+    spatial: ClassVar[int]
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding_mode: Literal["zeros", "reflect", "replicate", "circular"]
+    padding: tuple[int, ...] | str
+    _reversed_padding_repeated_twice: list[int]
+
+    def _sides(self) -> list[int]:
+        """Return the padding on every side, as `functional.pad` takes it."""
+        return list(self._reversed_padding_repeated_twice)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        sides = self._sides()
+        if not any(sides):
+            return x
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return functional.pad(x, sides, mode=mode)
+
+    def _images(self, x: Tensor) -> Tensor:
+        return x if x.ndim == self.spatial + 2 else x[None]
+
+    def _output_shape(self, x: Tensor) -> tuple[int, ...]:
+        sides = self._sides()
+        found = []
+        for axis in range(self.spatial):
+            at = self.spatial - 1 - axis
+            length = x.shape[x.ndim - self.spatial + axis] + sides[2 * at] + sides[2 * at + 1]
+            reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            found.append((length - reach) // self.stride[axis] + 1)
+        return tuple(found)
+
+    def broadcast(self, values: Tensor) -> Tensor:
+        """Return the values with an axis for each of an image's."""
+        return values.reshape(-1, *(1,) * self.spatial)
+
+    def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
+        """Yield the patches of some images after another."""
+        images = self._padded(self._images(x))
+        if self.spatial == 1:
+            images = images[:, :, None]
+        one = (1,) * (2 - self.spatial)
+        n_in = self.simulation.shape[0]
+        some = max(1, most // max(1, math.prod(self._output_shape(x))))
+        for start in range(0, max(len(images), 1), some):
+            patches = functional.unfold(
+                images[start : start + some],
+                (*one, *self.kernel_size),
+                dilation=(*one, *self.dilation),
+                stride=(*one, *self.stride),
+            )
+            yield patches.transpose(1, 2).reshape(-1, n_in)
+
+    def folded(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return the products as images."""
+        shape = self._output_shape(x)
+        batch = (x.shape[0],) if x.ndim == self.spatial + 2 else ()
+        return y.reshape(*batch, *shape, y.shape[-1]).movedim(-1, len(batch)).contiguous()
+
+    def clean(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the convolution."""
+        y: Tensor = self._conv_forward(x, weight, bias)  # type: ignore[operator]
+        return y
+
+    def clean_backward(
+        self, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients of the convolution."""
+        sides = self._sides()
+        if self.padding_mode == "zeros" and sides[0::2] == sides[1::2]:
+            given, kernel, offset = torch.ops.aten.convolution_backward(
+                self._images(grad),
+                self._images(x),
+                weight,
+                [weight.shape[0]] if wanted[2] else None,
+                self.stride,
+                sides[::-2],
+                self.dilation,
+                False,
+                [0] * self.spatial,
+                1,
+                wanted,
+            )
+            return given if given is None else given.reshape(x.shape), kernel, offset
+        with torch.enable_grad():
+            tensors = [x.detach(), weight.detach(), weight.new_zeros(weight.shape[0])]
+            for tensor, want in zip(tensors, wanted, strict=True):
+                tensor.requires_grad_(want)
+            y = self.clean(*tensors)
+            asked = [tensor for tensor in tensors if tensor.requires_grad]
+            found = iter(torch.autograd.grad(y, asked, grad))
+        a, b, c = (next(found) if want else None for want in wanted)
+        return a, b, c
+
+
+class NoiseAwareConv1d(_Conv, LowBitConv1d):
+    """`torch.nn.Conv1d` on a crossbar."""
+
+    spatial: ClassVar[int] = 1
+
+
+class NoiseAwareConv2d(_Conv, LowBitConv2d):
+    """`torch.nn.Conv2d` on a crossbar."""
+
+    spatial: ClassVar[int] = 2
+
+
+NOISE_AWARE: dict[type[LowBitLayer], type[NoiseAwareLayer]] = {
+    LowBitConv1d: NoiseAwareConv1d,
+    LowBitConv2d: NoiseAwareConv2d,
+    LowBitLinear: NoiseAwareLinear,
+}
+"""What `noise_aware` makes of a prepared layer."""
