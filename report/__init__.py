@@ -32,7 +32,7 @@ def write(
     Parameters
     ----------
     report : mapping
-        See ``schema/report-v1.json``, or `schema`.
+        See ``schema/report-v2.json``, or `schema`.
     out_dir : path-like
         Made if need be.
     extra_files : mapping of str to str or bytes

@@ -1,6 +1,6 @@
 """The one way in which a report becomes JSON text: sorted keys, shortest exact floats, no NaN; and its light checks.
 
-The authority for the keys and their meaning is ``schema/report-v1.json``. The same content gives the same bytes in
+The authority for the keys and their meaning is ``schema/report-v2.json``. The same content gives the same bytes in
 whatever order a dict was filled, and numpy scalars and arrays are written as the numbers that they hold.
 """
 
@@ -17,12 +17,12 @@ import numpy as np
 
 from tetrit.errors import InvalidValueError, unknown_name
 
-SCHEMA_NAME = "tetrit-report/1"
+SCHEMA_NAME = "tetrit-report/2"
 
 
 @functools.cache
 def _schema_text() -> str:
-    return resources.files("tetrit.report").joinpath("schema", "report-v1.json").read_text(encoding="utf-8")
+    return resources.files("tetrit.report").joinpath("schema", "report-v2.json").read_text(encoding="utf-8")
 
 
 def schema() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def schema() -> dict[str, Any]:
     --------
     >>> from tetrit import report
     >>> report.schema()["properties"]["schema"]["const"]
-    'tetrit-report/1'
+    'tetrit-report/2'
     """
     loaded: dict[str, Any] = json.loads(_schema_text())
     return loaded
@@ -129,7 +129,7 @@ def to_json(report: Mapping[str, Any]) -> str:
     Parameters
     ----------
     report : mapping
-        The report; see ``schema/report-v1.json``.
+        The report; see ``schema/report-v2.json``.
 
     Returns
     -------

@@ -2,7 +2,6 @@
 
 __all__ = ["draw"]
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ _SHOWN = len(style.PALETTE)
 """Lines in colour at most; the others are drawn in grey."""
 
 _DPI = 120
+"""Small enough for a page of a manual."""
 
 _WORDS = {"accuracy": "test accuracy, %", "bits_per_character": "bits per character of the test text, lower is better"}
 
@@ -37,14 +37,7 @@ def draw(comparison: _Comparison) -> dict[str, bytes]:
         drawn["dead"] = _over_time(comparison, "zero", "share of weights with the code zero, %", factor=100.0)
         drawn["variance"] = _over_time(comparison, "variance", "variance of |gradient|", logarithmic=True)
         drawn["error"] = _over_time(comparison, "error", "error e, root mean square per weight", logarithmic=True)
-        return {name: _png(figure) for name, figure in drawn.items() if figure is not None}
-
-
-def _png(figure: Figure) -> bytes:
-    """Return a figure as a PNG without date or version, small enough for a page of a manual."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
+        return {name: style.png(figure, _DPI) for name, figure in drawn.items() if figure is not None}
 
 
 def _metric(comparison: _Comparison, task: str) -> Figure | None:

@@ -11,8 +11,18 @@ import tomli_w
 from markupsafe import Markup
 
 from tetrit.errors import InvalidValueError
-from tetrit.report.numbers import code_order, estimator_label, in_unit, origin, origin_of, percent, significant
+from tetrit.report.numbers import (
+    code_order,
+    duration,
+    estimator_label,
+    in_unit,
+    origin,
+    origin_of,
+    percent,
+    significant,
+)
 from tetrit.report.plots import Plot
+from tetrit.report.words import COMPENSATIONS, NETWORKS, row_title
 
 _CONTROL = re.compile("[^\t\n\x20-\x7e\xa0-\ufffd\U00010000-\U0010ffff]")  # what neither HTML nor XML may hold
 
@@ -25,7 +35,7 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Plot]) -> str:
     Parameters
     ----------
     report : mapping
-        Plain report, see ``schema/report-v1.json``.
+        Plain report, see ``schema/report-v2.json``.
     plots : mapping of str to Plot
         The figures of the same report.
 
@@ -43,6 +53,8 @@ def render(report: Mapping[str, Any], plots: Mapping[str, Plot]) -> str:
     )
     environment.filters |= {"num": significant, "percent": percent, "estimator": estimator_label, "origin": origin}
     environment.globals |= {"in_unit": in_unit, "code_order": code_order, "origin_of": origin_of}
+    environment.globals |= {"networks": NETWORKS, "compensations": COMPENSATIONS}
+    environment.globals |= {"row_title": row_title, "duration": duration}
     template = environment.get_template("report.html.j2")
     drawings = {name: Markup(plot.svg) for name, plot in plots.items()}  # our own drawing, in which texts are outlines
     page = template.render(report=report, plots=plots, drawings=drawings, config=_toml(report["config"]))

@@ -3,6 +3,7 @@
 __all__ = [
     "OTHER",
     "code_order",
+    "duration",
     "estimator_label",
     "fold",
     "fold_as",
@@ -26,6 +27,7 @@ _LADDERS: dict[
     "µm²": ((1e-6, "mm²", 0.01), (1.0, "µm²", 0.0)),
     "µs": ((1e-6, "s", 1.0), (1e-3, "ms", 1.0), (1.0, "µs", 1.0), (1e3, "ns", 0.0)),
 }
+_TIMES = ((365 * 86400.0, "y"), (86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 OTHER = "other"
 
 
@@ -44,6 +46,18 @@ def significant(value: float, digits: int = 3) -> str:
         return f"{value:.{digits - 1}e}"
     text = f"{value:,.{max(0, digits - 1 - exponent)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the largest unit that it fills; a year has 365 days.
+
+    Examples
+    --------
+    >>> [duration(t) for t in (0.0, 2e-6, 20.0, 3600.0, 2.592e6, 31536000.0)]
+    ['0 s', '2 µs', '20 s', '1 h', '30 d', '1 y']
+    """
+    size, name = next(((size, name) for size, name in _TIMES if seconds >= size), (1.0, "s"))
+    return f"{significant(seconds / size)} {name}"
 
 
 def percent(fraction: float, decimals: int = 2) -> str:

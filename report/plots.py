@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tetrit.report import style
-from tetrit.report.figures import costs, network, silicon
+from tetrit.report.figures import analog, costs, network, silicon
 from tetrit.report.numbers import origin
 
 _Report = Mapping[str, Any]
@@ -118,6 +118,44 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[_Report], Figure | None], Callabl
         silicon.verify,
         lambda report: "hardware: Verilog in Verilator, or its mapped gates",
     ),
+    (
+        "crossbar_accuracy",
+        "Accuracy: digital machine and crossbar",
+        "Accuracy of the digital run, and of the crossbar as converters, wires and cells become real one after the "
+        "other, with one dot per chip.",
+        analog.accuracy,
+        lambda report: f"simulated; {report['crossbar']['chips']:,} chips",
+    ),
+    (
+        "drift",
+        "Accuracy over time",
+        "Mean accuracy of the chips at several times after programming, with bands of one standard deviation over the "
+        "chips, with and without drift compensation.",
+        analog.drift,
+        lambda report: f"simulated; {report['crossbar']['chips']:,} chips",
+    ),
+    (
+        "effective_weights",
+        "What wires do to the weights",
+        "Error of the effective weights of every layer with perfect cells and real wires, by blocks of inputs and "
+        "outputs.",
+        analog.weights,
+        lambda report: "simulated; the wires' network solved exactly",
+    ),
+    (
+        "crossbar_layers",
+        "Time by layer on both machines",
+        "Time of every layer per image on the digital machine and on the crossbar, each at its own clock.",
+        analog.layers,
+        lambda report: "modelled",
+    ),
+    (
+        "crossbar_energy",
+        "Energy of the crossbar by component and layer",
+        "Energy of every component of the crossbar, and of every layer stacked from the same components.",
+        analog.energy,
+        lambda report: origin(report["crossbar"]["energy_uj"]["sources"].values()),
+    ),
 )
 
 NAMES = tuple(name for name, *_ in _FIGURES)
@@ -131,13 +169,14 @@ def draw(report: _Report) -> dict[str, Plot]:
     Parameters
     ----------
     report : mapping
-        Plain report, see ``schema/report-v1.json``.
+        Plain report, see ``schema/report-v2.json``.
 
     Returns
     -------
     dict of str to Plot
         By name: ``accuracy``, ``training``, ``weight_codes``, ``layers``, ``roofline``, ``energy``, ``area``,
-        ``szt_vs_ternary``, ``verify``, in this order.
+        ``szt_vs_ternary``, ``verify``, ``crossbar_accuracy``, ``drift``, ``effective_weights``, ``crossbar_layers``,
+        ``crossbar_energy``, in this order.
     """
     plots: dict[str, Plot] = {}
     with style.themed():

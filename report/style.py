@@ -108,10 +108,10 @@ def ink_on(colour: str) -> str:
     return _WHITE if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.067 else _BLACK
 
 
-def png(drawn: Figure) -> bytes:
+def png(drawn: Figure, dpi: int = 200) -> bytes:
     """Return the figure as a PNG without date or version, and freeze its layout."""
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    drawn.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     drawn.set_layout_engine("none")
     return buffer.getvalue()
 

@@ -5,7 +5,11 @@ __all__ = ["summary"]
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tetrit.report.numbers import origin, percent, significant
+from tetrit.report.numbers import duration, origin, percent, significant
+from tetrit.report.words import COMPENSATIONS, NETWORKS, row_title
+
+_TIMES = 5
+"""Columns of times that fit on a terminal."""
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -14,14 +18,16 @@ def summary(report: Mapping[str, Any]) -> str:
     Parameters
     ----------
     report : mapping
-        See ``schema/report-v1.json``.
+        See ``schema/report-v2.json``.
 
     Returns
     -------
     str
         At most 80 columns as long as names are short; no line feed at the end.
     """
-    return "\n\n".join(part for part in (_overview(report), _layers(report), _accuracy(report)) if part)
+    return "\n\n".join(
+        part for part in (_overview(report), _layers(report), _accuracy(report), _crossbar(report)) if part
+    )
 
 
 def _overview(report: Mapping[str, Any]) -> str:
@@ -81,6 +87,32 @@ def _accuracy(report: Mapping[str, Any]) -> str:
     ]
     body.append(("mean", percent(accuracy["float"]), percent(accuracy["quantized"]), percent(accuracy["machine"])))
     return _table(("seed", "float", "quantised", "machine"), body, "<>>>")
+
+
+def _crossbar(report: Mapping[str, Any]) -> str:
+    """Return the accuracy of the chips, fresh and over time; nothing for a run without a crossbar."""
+    if "crossbar" not in report:
+        return ""
+    block = report["crossbar"]
+    body = []
+    for row in block["accuracy"]:
+        spread = percent(row["std"]) if len(row["per_chip"]) > 1 else "-"
+        body.append((row_title(row["name"], row["network"]), percent(row["mean"]), spread))
+    chips = f"{block['chips']} chip{'s' if block['chips'] > 1 else ''}"
+    fresh = _table((f"crossbar ({chips})", "accuracy", "std"), body, "<>>")
+    times = [point["time_s"] for point in block["drift"][0]["points"]] if block["drift"] else []
+    if not times:
+        return fresh
+    shown = sorted({round(step * (len(times) - 1) / (_TIMES - 1)) for step in range(_TIMES)})
+    aged = [
+        (
+            f"{NETWORKS[line['network']]}, {COMPENSATIONS[line['compensation']]}",
+            *(percent(line["points"][place]["mean"], 1) for place in shown),
+        )
+        for line in block["drift"]
+    ]
+    head = ("mean accuracy after", *(duration(times[place]) for place in shown))
+    return f"{fresh}\n\n{_table(head, aged, '<' + '>' * len(shown))}"
 
 
 def _line(name: str) -> str:

@@ -55,7 +55,7 @@ def run_program(
         A tool is missing, too old, or failed.
     """
     runs = execute(program, x)
-    machine = program.machine
+    machine = program.shift_array
     array = Job(
         name=f"ShiftPEArray {machine.rows}x{machine.cols}",
         component="ShiftPEArray",
@@ -63,7 +63,7 @@ def run_program(
         bench="streams",
         stimulus=stream_stimulus(
             [
-                array_case(machine, run.input, run.layer.weight, run.layer.bias, run.layer.mapping, reset=index == 0)
+                array_case(machine, run.input, run.layer.weight, run.layer.bias, run.layer.tiling, reset=index == 0)
                 for index, run in enumerate(runs)
             ],
             payload_bits(machine),

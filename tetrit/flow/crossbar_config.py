@@ -1,0 +1,114 @@
+"""The section [crossbar] of a run's configuration: which chips run the trained network beside the digital machine."""
+
+__all__ = ["CrossbarConfig", "read_crossbar"]
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tetrit import checks, hardware, noise
+from tetrit.errors import InvalidValueError
+from tetrit.hardware import Crossbar
+from tetrit.sim.cost import AnalogPrices
+from tetrit.train.recipe import NoiseAwareConfig, noise_aware_of
+
+DAY_S = 86400.0
+TIMES_S = (1.0, 3600.0, DAY_S, 30 * DAY_S, 365 * DAY_S)
+_KEYS = ("preset", "path", "changes", "chips", "seed", "calibration_images", "times_s", "noise_aware", "prices")
+MOST_CHIPS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossbarConfig:
+    """The analog side of a run.
+
+    Attributes
+    ----------
+    machine : Crossbar
+        With the changes of the configuration.
+    chips : int
+        How many are drawn.
+    seed : int
+        Of the first chip; the others count on.
+    calibration_images : int
+        Training images that the converters' ranges are set from.
+    times_s : tuple of float
+        Times after programming at which the chips are read, ascending.
+    noise_aware : NoiseAwareConfig or None
+        Training on the crossbar, if asked for.
+    prices : AnalogPrices
+        Energy per event; by default the committed table's, or a TOML file like it.
+    """
+
+    machine: Crossbar
+    chips: int = 8
+    seed: int = 0
+    calibration_images: int = 256
+    times_s: tuple[float, ...] = TIMES_S
+    noise_aware: NoiseAwareConfig | None = None
+    prices: AnalogPrices = field(default_factory=AnalogPrices.modelled)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chips", checks.integer("chips", self.chips, maximum=MOST_CHIPS))
+        object.__setattr__(
+            self, "seed", checks.integer("seed", self.seed, minimum=0, maximum=noise.MAX_SEED - MOST_CHIPS)
+        )
+        object.__setattr__(
+            self, "calibration_images", checks.integer("calibration_images", self.calibration_images, maximum=2**31)
+        )
+        if not isinstance(self.times_s, tuple | list):
+            raise TypeError(f"`times_s` must be a list, got {self.times_s!r}")
+        times = tuple(checks.real("times_s", time, minimum=0.0) for time in self.times_s)
+        if list(times) != sorted(set(times)):
+            raise InvalidValueError(f"`times_s` must ascend, got {list(times)}")
+        object.__setattr__(self, "times_s", times)
+
+
+def read_crossbar(where: str, table: Mapping[str, Any], folder: Path) -> CrossbarConfig:
+    """Build the analog side of a run from its section.
+
+    Parameters
+    ----------
+    where : str
+        File and section, the begin of every error.
+    table : mapping
+        ``preset`` or ``path`` of a crossbar, ``changes`` to its fields, and the other fields of `CrossbarConfig`.
+    folder : Path
+        Where relative paths start.
+
+    Raises
+    ------
+    InvalidValueError
+        A key or value is unknown, of the wrong kind or out of range; the message names file and section.
+    """
+    values = dict(checks.keys(where, table, _KEYS))
+    given = [key for key in ("preset", "path") if key in values]
+    if len(given) != 1:
+        raise InvalidValueError(f"{where}: one of `preset` or `path` is needed")
+    source = values.pop(given[0])
+    if not isinstance(source, str):
+        raise InvalidValueError(f"{where}: `{given[0]}` must be a string, got {source!r}")
+    inner = f"{where[:-1]}.noise_aware]"
+    aware = values.pop("noise_aware", None)
+    changes = values.pop("changes", {})
+    try:
+        machine = hardware.load(source if given[0] == "preset" else folder / source)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{where}: {error}") from None
+    if not isinstance(machine, Crossbar):
+        raise InvalidValueError(f"{where}: a crossbar is needed, '{source}' is none")
+    machine = hardware.changed(machine, changes, where=f"{where[:-1]}.changes]", folder=folder)
+    if aware is not None:
+        aware = noise_aware_of(inner, aware)
+    if "prices" in values:
+        if not isinstance(values["prices"], str):
+            raise InvalidValueError(f"{where}: `prices` must be a string, got {values['prices']!r}")
+        try:
+            values["prices"] = AnalogPrices.load(folder / values["prices"])
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{where}: {error}") from None
+    try:
+        return CrossbarConfig(machine=machine, noise_aware=aware, **values)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(f"{where}: {error}") from None
