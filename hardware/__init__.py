@@ -14,6 +14,7 @@ __all__ = [
     "Memory",
     "RampAdc",
     "ShiftArray",
+    "SimdEngine",
     "Technology",
     "changed",
     "devices",
@@ -33,6 +34,7 @@ from tetrit.hardware.device import Device, devices
 from tetrit.hardware.memory import Memory
 from tetrit.hardware.ramp import RampAdc
 from tetrit.hardware.shift_array import DATAFLOWS, WEIGHT_FORMATS, ShiftArray
+from tetrit.hardware.simd_engine import SimdEngine
 from tetrit.hardware.technology import Cell, CellOutput, Technology, technologies
 from tetrit.hardware.toml import (
     Machine,

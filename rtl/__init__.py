@@ -11,6 +11,9 @@ __all__ = [
     "SZTEncoder",
     "ShiftPE",
     "ShiftPEArray",
+    "SimdArray",
+    "SimdMac",
+    "SimdReadout",
     "Synthesis",
     "Upsizer",
     "WeightDecoder",
@@ -29,6 +32,7 @@ from tetrit.rtl.liberty_syntax import LibertyError
 from tetrit.rtl.requantizer import Requantizer
 from tetrit.rtl.shift_array import ShiftPEArray
 from tetrit.rtl.shift_pe import ShiftPE
+from tetrit.rtl.simd import SimdArray, SimdMac, SimdReadout
 from tetrit.rtl.synthesis import ModuleArea, Synthesis, load_technology, synthesize
 from tetrit.rtl.szt import SZTDecoder, SZTEncoder
 from tetrit.rtl.verilog import to_verilog

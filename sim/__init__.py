@@ -9,6 +9,7 @@ __all__ = [
     "QuantizedLinear",
     "Run",
     "ShiftEngine",
+    "SimdSimulator",
     "Workload",
     "build",
 ]
@@ -17,13 +18,14 @@ from typing import Any, overload
 
 import numpy as np
 
-from tetrit.hardware import Crossbar, ShiftArray
+from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
 from tetrit.sim.cost import AnalogPrices, Prices
 from tetrit.sim.crossbar import CrossbarEngine
 from tetrit.sim.execute import Chip
 from tetrit.sim.program import CompiledLayer, Mapping, Program, QuantizedLinear, Workload
 from tetrit.sim.run import Run
 from tetrit.sim.shift import ShiftEngine
+from tetrit.sim.simd import SimdSimulator
 
 
 @overload
@@ -38,22 +40,28 @@ def build(
 ) -> CrossbarEngine: ...
 
 
-def build(machine: Any, rng: np.random.Generator | None = None, *, prices: Any = None) -> ShiftEngine | CrossbarEngine:
+@overload
+def build(machine: SimdEngine, rng: np.random.Generator | None = None) -> SimdSimulator: ...
+
+
+def build(
+    machine: Any, rng: np.random.Generator | None = None, *, prices: Any = None
+) -> ShiftEngine | CrossbarEngine | SimdSimulator:
     """Return an engine that simulates `machine`.
 
     Parameters
     ----------
-    machine : ShiftArray or Crossbar
+    machine : ShiftArray, SimdEngine or Crossbar
         The machine.
     rng : numpy.random.Generator, optional
         Source of a machine's randomness: an analog one takes the seed of its chip from it, one number; without it the
         chip has seed 0. A digital machine has no randomness and ignores it.
     prices : Prices or AnalogPrices, optional
-        Energy per event; by default the committed table's.
+        Energy per event; by default the committed table's. There are none of a SimdEngine yet.
 
     Returns
     -------
-    ShiftEngine or CrossbarEngine
+    ShiftEngine, SimdSimulator or CrossbarEngine
         Call `load`, then `matmul`.
 
     Raises
@@ -65,8 +73,12 @@ def build(machine: Any, rng: np.random.Generator | None = None, *, prices: Any =
         if prices is not None and not isinstance(prices, Prices):
             raise TypeError(f"`prices` of a ShiftArray must be Prices, got {prices!r}")
         return ShiftEngine(machine, prices)
+    if isinstance(machine, SimdEngine):
+        if prices is not None:
+            raise TypeError("`prices` of a SimdEngine do not exist yet; leave them out")
+        return SimdSimulator(machine)
     if not isinstance(machine, Crossbar):
-        raise TypeError(f"`machine` must be a ShiftArray or a Crossbar, got {machine!r}")
+        raise TypeError(f"`machine` must be a ShiftArray, a SimdEngine or a Crossbar, got {machine!r}")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"`rng` must be a numpy.random.Generator, got {rng!r}")
     if prices is not None and not isinstance(prices, AnalogPrices):

@@ -16,7 +16,8 @@ class Run:
     Attributes
     ----------
     output : ndarray, shape (batch, n_out)
-        Exact accumulators (int64) on a digital machine.
+        Exact accumulators (int64) of a shift array; codes of a SIMD engine; of a crossbar float64, in units of the
+        exact integer product.
     cycles : int
         From the first cycle in which the machine may take a word to the one in which the last result word leaves.
     utilization : float
@@ -28,7 +29,7 @@ class Run:
     events : mapping of str to int
         Countable hardware acts.
     breakdown : mapping of str to float
-        Energy in pJ by component, in order; modelled.
+        Energy in pJ by component, in order; modelled. NaN where there is no price yet.
     """
 
     output: npt.NDArray[Any]

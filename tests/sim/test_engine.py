@@ -154,5 +154,5 @@ def test_refusals():
             engine.matmul([[1]], bias=bias)
     with pytest.raises(ValueError, match=r"^weight codes must be a matrix \(n_in, n_out\), got rows of different"):
         engine.load([[1, 2], [1]])
-    with pytest.raises(TypeError, match=r"^`machine` must be a ShiftArray or a Crossbar, got 3$"):
+    with pytest.raises(TypeError, match=r"^`machine` must be a ShiftArray, a SimdEngine or a Crossbar, got 3$"):
         sim.build(3)
