@@ -3,6 +3,7 @@
 __all__ = ["SMALL", "run_blocks", "run_each", "run_items", "threads", "undivided"]
 
 import _thread
+import os
 import threading
 from collections.abc import Callable
 from itertools import count
@@ -48,12 +49,41 @@ def run_blocks(task: Callable[[int, int], None], n: int) -> None:
     run_each(lambda block: task(block * _BLOCK, min(n, (block + 1) * _BLOCK)), -(-n // _BLOCK))
 
 
+class _Worker:
+    """A thread that sleeps until it is given work; waking it takes a third of the time that starting one does."""
+
+    def __init__(self) -> None:
+        self._given, self._done = _thread.allocate_lock(), _thread.allocate_lock()
+        self._given.acquire()
+        self._done.acquire()
+        _thread.start_new_thread(self._run, ())
+
+    def _run(self) -> None:
+        while True:
+            self._given.acquire()
+            self._work()
+            del self._work  # and what it holds
+            self._done.release()
+
+    def start(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._given.release()
+
+    def wait(self) -> None:
+        self._done.acquire()
+
+
+_idle: list[_Worker] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # threads do not outlive a fork
+
+
 def run_each(task: Callable[[int], None], n: int) -> None:
     """Call ``task(i)`` for every i of ``range(n)`` on as many threads as NUMBA_NUM_THREADS says.
 
-    The task must release the GIL to gain anything, and be worth a thread, which takes about 30 us to start. Threads
-    live for this call only, so forks and concurrent callers are safe. The first exception of a task is raised again
-    here, after all threads have stopped.
+    The task must release the GIL to gain anything, and be worth waking a thread, which takes about 20 us. Threads sleep
+    between calls; concurrent callers have threads of their own. The first exception of a task is raised again here,
+    after all threads have stopped.
     """
     numbers = count()
     errors: list[BaseException] = []
@@ -65,19 +95,17 @@ def run_each(task: Callable[[int], None], n: int) -> None:
             except BaseException as error:
                 errors.append(error)
 
-    def other(running: _thread.LockType) -> None:
+    workers = []
+    for _ in range(min(threads(), n) - 1):
         try:
-            work()
-        finally:
-            running.release()
-
-    locks = [_thread.allocate_lock() for _ in range(min(threads(), n) - 1)]
-    for lock in locks:
-        lock.acquire()
-        _thread.start_new_thread(other, (lock,))  # threading.Thread would have us wait until it runs
+            workers.append(_idle.pop())
+        except IndexError:
+            workers.append(_Worker())
+        workers[-1].start(work)
     work()
-    for lock in locks:
-        lock.acquire()
+    for worker in workers:
+        worker.wait()
+        _idle.append(worker)
     if errors:
         raise errors[0]
 
