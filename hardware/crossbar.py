@@ -12,6 +12,7 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.hardware.converters import Adc, Dac
 from tetrit.hardware.device import MOST_BENT, Device
+from tetrit.hardware.ramp import RampAdc
 
 MAPPINGS: tuple[str, ...] = ("differential", "offset")
 READOUTS: tuple[str, ...] = ("analog", "digital")
@@ -66,6 +67,10 @@ class Crossbar:
         used.
     dac, adc : Dac, Adc
         Ranges and errors of the converters.
+    ramp : RampAdc or None
+        Nonlinear ramp converters in place of `adc`, so that a result is a value of the ramp's function; each array has
+        its own, in columns beyond `cols`. It needs `adc_bits` None, an `adc` without errors, cells with a conductance,
+        and a column's current that is the whole product, see `parts_of_sum`.
     r_row_ohm, r_col_ohm : float
         Resistance of a wire segment from cell to cell, along rows and along columns.
     r_driver_ohm, r_sense_ohm : float
@@ -125,6 +130,7 @@ class Crossbar:
     spare_cols: int = 0
     clock_mhz: float = 100.0
     settle_cycles: int = 1
+    ramp: RampAdc | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.device, str):
@@ -173,6 +179,8 @@ class Crossbar:
                 f"`read_voltage_v` must be at most {MOST_BENT:g} times the `sinh_volt` of '{self.cell.name}', "
                 f"{bend:g} V, got {self.read_voltage_v:g}"
             )
+        if self.ramp is not None:
+            self._check_ramp()
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -215,6 +223,20 @@ class Crossbar:
                 f"`cols` must be at least {needed}: {self.columns_per_output} for an output and {self.reserved_cols} "
                 f"reserved, got {self.cols}"
             )
+
+    def _check_ramp(self) -> None:
+        if not isinstance(self.ramp, RampAdc):
+            raise TypeError(f"`ramp` must be a RampAdc, got {self.ramp!r}")
+        if self.adc_bits is not None:
+            raise InvalidValueError(
+                f"`adc_bits` must be None with a `ramp`, which converts in their place, got {self.adc_bits}"
+            )
+        if self.adc != Adc():
+            raise InvalidValueError("`adc` must be left out with a `ramp`, which converts in its place")
+        if self.cell.capacitance_farad is not None:
+            raise InvalidValueError(f"a `ramp` needs cells with a conductance; '{self.cell.name}' is charge-domain")
+        if self.parts_of_sum is not None:
+            raise InvalidValueError(f"a ramp converter would apply its function to parts of a sum: {self.parts_of_sum}")
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated again."""
@@ -301,6 +323,17 @@ class Crossbar:
         bits = self.activations.bits
         width = bits if self.dac_bits is None else min(self.dac_bits, bits)
         return (*([width] * (-(-bits // width) - 1)), bits - width * (-(-bits // width) - 1))
+
+    @property
+    def parts_of_sum(self) -> str | None:
+        """Why a converted current is only a part of the product of an array; None where it is all of it."""
+        if self.readout != "analog":
+            return f"{self.mapping} mapping with {self.readout} readout subtracts columns after the conversion"
+        if self.n_slices > 1:
+            return f"a weight has {self.n_slices} slices"
+        if len(self.input_digits) > 1:
+            return f"an input has {len(self.input_digits)} digits"
+        return None
 
     @property
     def has_wires(self) -> bool:

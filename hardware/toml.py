@@ -24,6 +24,7 @@ from tetrit.hardware.converters import Adc, Dac
 from tetrit.hardware.crossbar import Crossbar
 from tetrit.hardware.device import Device
 from tetrit.hardware.memory import Memory
+from tetrit.hardware.ramp import RampAdc
 from tetrit.hardware.shift_array import ShiftArray
 
 Machine = ShiftArray | Crossbar
@@ -33,6 +34,7 @@ PARTS: dict[str, type[Any]] = {
     **dict.fromkeys(("weight_memory", "act_memory", "acc_memory"), Memory),
     "dac": Dac,
     "adc": Adc,
+    "ramp": RampAdc,
 }
 NONE = "none"
 """How a file says that an optional field has no value; TOML has no word for it."""
@@ -140,8 +142,8 @@ def from_dict(table: Mapping[str, Any], *, where: str = "machine", folder: Path 
     Parameters
     ----------
     table : mapping
-        A crossbar's `device` is a table of a device's fields, the name of a device that comes with tetrit, or the path
-        of a TOML file. An optional field may be "none".
+        A `device`, of a crossbar or its `ramp`, is a table of a device's fields, the name of a device that comes with
+        tetrit, or the path of a TOML file. An optional field may be "none".
     where : str
         Begin of every error.
     folder : Path, optional
@@ -156,8 +158,11 @@ def from_dict(table: Mapping[str, Any], *, where: str = "machine", folder: Path 
     fields = {f.name for f in dataclasses.fields(KINDS[kind])}
     values: dict[str, Any] = {}
     for name, value in table.items():
-        if name in fields and name in PARTS:
-            values[name] = _construct(PARTS[name], value, f"{where}: [{name}]")
+        inner = f"{where}: [{name}]"
+        if name == "ramp" and isinstance(value, Mapping) and "device" in value:
+            value = {**value, "device": _device(value["device"], inner, folder)}
+        if name in fields and name in PARTS and not (value == NONE and name in _optional(KINDS[kind])):
+            values[name] = _construct(PARTS[name], value, inner)
         elif name in fields and name == "device":
             values[name] = _device(value, where, folder)
         else:
@@ -183,12 +188,17 @@ def _construct(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     for f in known:
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values:
             raise InvalidValueError(f"{where}: `{f.name}` is missing")
-    optional = {f.name for f in known if type(None) in get_args(f.type)}
+    optional = _optional(kind)
     values = {name: None if name in optional and value == NONE else value for name, value in values.items()}
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(f"{where}: {error}") from None
+
+
+def _optional(kind: type[Any]) -> set[str]:
+    """Fields that may be None."""
+    return {f.name for f in dataclasses.fields(kind) if type(None) in get_args(f.type)}
 
 
 def to_dict(machine: Machine) -> dict[str, Any]:
@@ -204,18 +214,24 @@ def to_dict(machine: Machine) -> dict[str, Any]:
     """
     table: dict[str, Any] = {"kind": _kind(machine)}
     for f in dataclasses.fields(machine):
-        value = getattr(machine, f.name)
-        if isinstance(value, Device) and type(value) is not Device:
-            raise InvalidValueError(
-                f"`device` of class {type(value).__name__} cannot be written as a table; only Device itself can"
-            )
-        if dataclasses.is_dataclass(value):
-            table[f.name] = {key: item for key, item in dataclasses.asdict(value).items() if item is not None}  # type: ignore[arg-type]
-        elif value is not None:
+        value = _written(getattr(machine, f.name))
+        if value is not None:
             table[f.name] = value
         elif f.default is not None:
             table[f.name] = NONE
     return table
+
+
+def _written(value: Any) -> Any:
+    """Return a part of a machine, and its parts, as tables without what is None; anything else as it is."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    if isinstance(value, Device) and type(value) is not Device:
+        raise InvalidValueError(
+            f"`device` of class {type(value).__name__} cannot be written as a table; only Device itself can"
+        )
+    items = {f.name: _written(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return {name: item for name, item in items.items() if item is not None}
 
 
 def _kind(machine: Machine) -> str:

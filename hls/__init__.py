@@ -1,6 +1,14 @@
 """From networks to programs: exported checkpoints, compilation onto machines."""
 
-__all__ = ["Checkpoint", "StoredLayer", "StoredWeight", "compile_network", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "StoredLayer",
+    "StoredWeight",
+    "check_machine",
+    "compile_network",
+    "read_checkpoint",
+    "write_checkpoint",
+]
 
 from tetrit.hls.checkpoint import Checkpoint, StoredLayer, StoredWeight, read_checkpoint, write_checkpoint
-from tetrit.hls.compile import compile_network
+from tetrit.hls.compile import check_machine, compile_network

@@ -1,6 +1,6 @@
 """From trained, quantised layers to a program: integer biases, dyadic requantisation, a mapping for each layer."""
 
-__all__ = ["compile_network"]
+__all__ = ["check_machine", "compile_network"]
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.hardware import Machine, ShiftArray
+from tetrit.hardware import Crossbar, Machine, ShiftArray
 from tetrit.sim import CompiledLayer, Program, QuantizedLinear, Workload
 from tetrit.sim.requantize import dyadic
 from tetrit.sim.shift import best_mapping
@@ -18,6 +18,15 @@ MULTIPLIER_BITS = 16
 """Of the requantiser behind a crossbar, as of a `ShiftArray` by default (assumption of ours)."""
 ACC_BITS = 37
 """Of the accumulator behind a crossbar (ours): its products with a multiplier are integers that float64 holds."""
+
+
+def check_machine(machine: Machine) -> None:
+    """Raise InvalidValueError if no network can be compiled for a machine, whatever its layers."""
+    if isinstance(machine, Crossbar) and machine.ramp is not None:
+        raise InvalidValueError(
+            "a network cannot be compiled for a crossbar with a `ramp`: its results are values of a function, not sums "
+            "to be requantised; `tetrit.sim.build` runs such a machine layer by layer"
+        )
 
 
 def compile_network(layers: Sequence[QuantizedLinear], machine: Machine, *, batch: int) -> Program:
@@ -44,6 +53,7 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: Machine, *, batc
     ------
     InvalidValueError
         No layers, a format that the machine lacks, or layers that do not fit each other; the message names the layer.
+        A crossbar with a `ramp`.
 
     Notes
     -----
@@ -51,6 +61,7 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: Machine, *, batc
     """
     if not isinstance(machine, Machine):
         raise TypeError(f"`machine` must be a ShiftArray or a Crossbar, got {machine!r}")
+    check_machine(machine)
     batch = checks.integer("batch", batch)
     if not layers:
         raise InvalidValueError("a network needs at least one layer")

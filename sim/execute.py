@@ -3,9 +3,9 @@
 __all__ = ["Chip", "LayerRun", "check_memory", "execute", "needs_calibration"]
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from tetrit.hardware import Crossbar, ShiftArray
 from tetrit.sim.cost import AnalogPrices
 from tetrit.sim.crossbar import CrossbarEngine, memory
 from tetrit.sim.crossbar.chain import ReadNoise
+from tetrit.sim.crossbar.fault_maps import layer_faults
 from tetrit.sim.crossbar.mapping import Layout
 from tetrit.sim.crossbar.wires.effective import free_bytes
 from tetrit.sim.program import CompiledLayer, Program
@@ -65,6 +66,14 @@ class Chip:
         The chip: from 0 to 2^64 - 1.
     prices : AnalogPrices, optional
         Energy per event; by default the committed table's.
+    faults : mapping of str or int to array_like of int, optional
+        Stuck cells of layers, by their names or numbers, as `CrossbarEngine.load` takes them; those of other layers are
+        drawn as the machine says.
+
+    Raises
+    ------
+    TypeError, InvalidValueError
+        As `tetrit.sim.crossbar.fault_maps.layer_faults`.
 
     Attributes
     ----------
@@ -90,13 +99,23 @@ class Chip:
     array([[10,  9]])
     """
 
-    def __init__(self, program: Program, seed: int = 0, prices: AnalogPrices | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        seed: int = 0,
+        prices: AnalogPrices | None = None,
+        *,
+        faults: Mapping[Any, npt.ArrayLike] | None = None,
+    ) -> None:
         machine = program.crossbar
         self.program = program
         self.seed = checks.integer("seed", seed, minimum=0, maximum=noise.MAX_SEED)
+        maps = layer_faults(
+            {} if faults is None else faults, machine, [(layer.name, *layer.weight.shape) for layer in program.layers]
+        )
         self.engines = tuple(
-            CrossbarEngine(machine, noise.key(self.seed, _LAYER, index), prices).load(layer.weight)
-            for index, layer in enumerate(program.layers)
+            CrossbarEngine(machine, noise.key(self.seed, _LAYER, index), prices).load(layer.weight, faults=found)
+            for index, (layer, found) in enumerate(zip(program.layers, maps, strict=True))
         )
         self.time_s = machine.time_s
 

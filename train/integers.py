@@ -1,7 +1,9 @@
 """From a trained network to integers: the layers that the compiler takes, their exact evaluation, weight shares."""
 
-__all__ = ["WeightShares", "export", "integer_accuracy", "integer_logits", "weight_shares"]
+__all__ = ["WeightShares", "export", "integer_accuracy", "integer_logits", "layer_shapes", "weight_shares"]
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,16 @@ from tetrit.train.network import one_thread
 
 _LOGIT_HEADROOM = 2.0
 """The int16 logits reach this many times the largest logit of the training images, to leave room for the unseen."""
+
+
+def _name(place: int) -> str:
+    """Return the name of an exported layer; the first has place 1."""
+    return f"fc{place}"
+
+
+def layer_shapes(widths: Sequence[int]) -> list[tuple[str, int, int]]:
+    """Return name, inputs and outputs of the exported layers of a network; `widths` are its inputs and all outputs."""
+    return [(_name(place), *shape) for place, shape in enumerate(itertools.pairwise(widths), 1)]
 
 
 def export(trained: Trained, data: Dataset) -> list[QuantizedLinear]:
@@ -52,7 +64,7 @@ def export(trained: Trained, data: Dataset) -> list[QuantizedLinear]:
         q = layer.estimator(layer.latent)
         if q.scale.ndim and q.scale.size != layer.bias.size:
             raise InvalidValueError(
-                f"weights of layer 'fc{place}' must have one scale, or one for each output (`axis` None or 1), "
+                f"weights of layer '{_name(place)}' must have one scale, or one for each output (`axis` None or 1), "
                 f"got scales of shape {q.scale.shape}"
             )
         last = layer.limit is None
@@ -62,7 +74,7 @@ def export(trained: Trained, data: Dataset) -> list[QuantizedLinear]:
             out_scale = layer.limit / formats.get("int8").max_value
         layers.append(
             QuantizedLinear(
-                name=f"fc{place}",
+                name=_name(place),
                 weight=q.codes,
                 weight_format=q.format,
                 weight_scale=np.broadcast_to(q.scale.reshape(-1), layer.bias.shape).astype(np.float64),

@@ -14,6 +14,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar
 
 _EVENTS = ("adc_conversion", "dac_conversion", "driver", "shift_add")
+_OF_RAMPS = ("ramp_comparison", "ramp_cell_read")
 _WITH_BITS = ("adc_conversion", "dac_conversion")
 
 
@@ -35,6 +36,13 @@ class AnalogPrices:
         Of adding a converted result.
     source : str
         Where the figures come from.
+    ramp_comparison_pj : float or None
+        Of a comparator's decision at one step of a ramp, counter included. None: not known, as in a table without it;
+        machines with a ramp are then refused.
+    ramp_cell_read_pj : float or None
+        Of switching on a cell of a ramp.
+    ramp_source : str
+        Where the figures of ramps come from.
 
     Examples
     --------
@@ -49,14 +57,20 @@ class AnalogPrices:
     driver_pj: float
     shift_add_pj: float
     source: str
+    ramp_comparison_pj: float | None = None
+    ramp_cell_read_pj: float | None = None
+    ramp_source: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("adc_conversion_pj", "dac_conversion_pj", "driver_pj", "shift_add_pj"):
+        for name in (f"{event}_pj" for event in (*_EVENTS, *_OF_RAMPS)):
+            if name.startswith("ramp") and getattr(self, name) is None:
+                continue
             object.__setattr__(self, name, checks.real(name, getattr(self, name), minimum=0.0))
         for name in ("adc_bits", "dac_bits"):
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), maximum=24))
-        if not isinstance(self.source, str):
-            raise TypeError(f"`source` must be a string, got {self.source!r}")
+        for name in ("source", "ramp_source"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"`{name}` must be a string, got {getattr(self, name)!r}")
 
     @classmethod
     def modelled(cls) -> Self:
@@ -76,12 +90,17 @@ class AnalogPrices:
 
     @classmethod
     def from_dict(cls, table: Any, *, where: str = "prices") -> Self:
-        """Return the prices of a table with a row for every event: `value_pj`, `source`, and `bits` for converters."""
-        rows = checks.keys(where, table, _EVENTS)
+        """Return the prices of a table with a row for every event: `value_pj`, `source`, and `bits` for converters.
+
+        Rows for the events of ramps may be missing.
+        """
+        rows = checks.keys(where, table, (*_EVENTS, *_OF_RAMPS))
         values: dict[str, Any] = {}
-        sources = []
-        for event in _EVENTS:
+        sources: dict[bool, list[str]] = {False: [], True: []}
+        for event in (*_EVENTS, *_OF_RAMPS):
             if event not in rows:
+                if event in _OF_RAMPS:
+                    continue
                 raise InvalidValueError(f"{where}: `{event}` is missing")
             wanted = ("value_pj", "source", "bits") if event in _WITH_BITS else ("value_pj", "source")
             row = checks.keys(f"{where}: {event}", rows[event], wanted)
@@ -91,21 +110,34 @@ class AnalogPrices:
             values[f"{event}_pj"] = row["value_pj"]
             if "bits" in row:
                 values[f"{event.split('_')[0]}_bits"] = row["bits"]
-            sources.append(f"{event}: {row['source']}")
+            sources[event in _OF_RAMPS].append(f"{event}: {row['source']}")
         try:
-            return cls(**values, source="; ".join(sources))
+            return cls(**values, source="; ".join(sources[False]), ramp_source="; ".join(sources[True]))
         except (TypeError, ValueError) as error:
             raise InvalidValueError(f"{where}: {error}") from None
+
+    def check(self, machine: Crossbar) -> None:
+        """Raise InvalidValueError unless every event of `machine` has a price."""
+        for event in _OF_RAMPS:
+            if machine.ramp is not None and getattr(self, f"{event}_pj") is None:
+                raise InvalidValueError(f"the prices have no `{event}`, which a machine with a `ramp` needs")
 
     def breakdown(self, events: Mapping[str, int], machine: Crossbar, *, cells_pj: float) -> dict[str, float]:
         """Return the energy in pJ by component of `events` on `machine`; `cells_pj` is what its cells took."""
         digits = machine.input_digits
         dac_pj = self.dac_conversion_pj * sum(digits) / len(digits) / self.dac_bits
-        adc_pj = 0.0 if machine.adc_bits is None else self.adc_conversion_pj * 2.0 ** (machine.adc_bits - self.adc_bits)
-        return {
+        before = {
             "DAC": events["dac_conversion"] * dac_pj,
             "drivers": events["driver"] * self.driver_pj,
             "cells": cells_pj,
+        }
+        if machine.ramp is not None:
+            return before | {
+                "comparators": events["ramp_comparison"] * (self.ramp_comparison_pj or 0.0),
+                "ramp cells": events["ramp_cell_read"] * (self.ramp_cell_read_pj or 0.0),
+            }
+        adc_pj = 0.0 if machine.adc_bits is None else self.adc_conversion_pj * 2.0 ** (machine.adc_bits - self.adc_bits)
+        return before | {
             "ADC": events["adc_conversion"] * adc_pj,
             "shift and add": events["shift_add"] * self.shift_add_pj,
         }

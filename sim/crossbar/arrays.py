@@ -5,7 +5,7 @@ product a panel and input digit. A panel's columns: for each group (digit and po
 filled up to a multiple of 64; then the reference columns of all arrays, again filled up.
 """
 
-__all__ = ["ARRAY", "Arrays", "Panel", "columns_of", "padded"]
+__all__ = ["ARRAY", "Arrays", "Panel", "columns_of", "fault_grid", "padded"]
 
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +96,7 @@ class Arrays:
         self.layout = layout
         self.machine: Crossbar = layout.machine
         grid = (layout.row_arrays, layout.col_arrays)
-        given = None if faults is None else _fault_grid(faults, grid, (self.machine.rows, self.machine.cols))
+        given = None if faults is None else fault_grid(faults, grid, (self.machine.rows, self.machine.cols))
         self.groups, self.width, self.n_columns = groups_of(layout), padded(layout.n_out), columns_of(layout)
         self.cells: dict[tuple[int, int], Cells] = {}
         self.places: dict[tuple[int, int], Ints] = {}
@@ -230,7 +230,8 @@ class Arrays:
         matrix[:, first : first + references.shape[1] * self.layout.col_arrays : self.layout.col_arrays] = references
 
 
-def _fault_grid(faults: npt.ArrayLike, grid: tuple[int, int], shape: tuple[int, int]) -> Any:
+def fault_grid(faults: npt.ArrayLike, grid: tuple[int, int], shape: tuple[int, int]) -> npt.NDArray[np.int8]:
+    """Return a user's fault map of a grid of arrays of a shape, after checking kind, shape and codes."""
     wanted = (*grid, *shape)
     try:
         given = np.asarray(faults)

@@ -21,6 +21,7 @@ from tetrit.sim.crossbar.converters import dac_table
 from tetrit.sim.crossbar.noise import drawn_currents
 from tetrit.sim.crossbar.nonlinear import nonlinear_currents
 from tetrit.sim.crossbar.products import ROWS, WIDTH, PackedMatrix, PackedVariances, filled, input_scale
+from tetrit.sim.crossbar.ramp import Ramps
 from tetrit.sim.crossbar.readout import Readout
 from tetrit.sim.crossbar.stages import Buffers, Inputs, Operands, Stage, Variances
 
@@ -107,11 +108,13 @@ class Chain:
     arrays : Arrays
     seed : int
     time_s : float
+    ramps : Ramps, optional
+        Converters of whole results, which other converters then leave as they are.
     """
 
-    def __init__(self, arrays: Arrays, seed: int, time_s: float) -> None:
+    def __init__(self, arrays: Arrays, seed: int, time_s: float, ramps: Ramps | None = None) -> None:
         self.arrays, self.layout, self.machine, self.seed = arrays, arrays.layout, arrays.machine, seed
-        self.readout = Readout(arrays, seed)
+        self.readout, self.ramps = Readout(arrays, seed), ramps
         self._spare: list[dict[Any, Buffers]] = []
         self._stages: dict[ReadNoise, list[tuple[_Drive, Any]]] = {}
         panels, digits = range(self.layout.row_arrays), range(len(self.layout.digit_reach))
@@ -228,6 +231,8 @@ class Chain:
                     spare[dtype] = self._buffers(filled(len(part)), dtype)
                 _kernels.run(part, stage, given, first, tuple(spare[dtype]), joules[rows], clipped[rows], output[rows])
             self._spare.append(spare)
+            if self.ramps is not None:
+                self.ramps.convert(output[rows])
 
         self._each_block(task, n, whole=read_noise == "per_cell")
         return Done(output=output, clipped=int(clipped.sum()), cells_pj=float(joules.sum()) * 1e12)

@@ -30,7 +30,7 @@ def per_vector(layout: Layout) -> int:
     more.
     """
     machine = layout.machine
-    converting = 0
+    converting = 0 if machine.ramp is None else machine.ramp.conversion_cycles  # of all columns at once
     if machine.adc_bits is not None:
         cycles = machine.adc_bits if machine.adc.conversion_cycles is None else machine.adc.conversion_cycles
         converting = conversion_rounds(layout) * cycles
@@ -48,6 +48,7 @@ def events(layout: Layout) -> dict[str, int]:
 
     ``dac_conversion``: an input digit of a row, for all arrays with that input; ``driver``: a row of an array driven;
     ``cell_read``: a cell with a weight on a driven row; ``adc_conversion``; ``shift_add``: a converted result added.
+    Those of ramp converters are in `tetrit.sim.crossbar.ramp.Ramps.events`; their results are added to nothing.
     """
     machine = layout.machine
     products = len(machine.input_digits)
@@ -56,11 +57,11 @@ def events(layout: Layout) -> dict[str, int]:
     columns = layout.n_out * machine.columns_per_output + layout.col_arrays * references
     converted = sum(conversions(layout, j) for j in arrays) * layout.row_arrays
     groups = machine.n_slices * (layout.polarities if machine.readout == "digital" else 1)
+    added = converted if machine.adc_bits is not None else layout.n_out * groups * layout.row_arrays
     return {
         "dac_conversion": products * layout.n_in,
         "driver": products * layout.n_in * layout.col_arrays,
         "cell_read": products * layout.n_in * columns,
         "adc_conversion": products * converted,
-        "shift_add": products
-        * (converted if machine.adc_bits is not None else layout.n_out * groups * layout.row_arrays),
+        "shift_add": products * added if machine.ramp is None else 0,
     }

@@ -16,6 +16,7 @@ from tetrit.sim.crossbar.arrays import Arrays
 from tetrit.sim.crossbar.chain import Chain, ReadNoise
 from tetrit.sim.crossbar.mapping import Layout, levels
 from tetrit.sim.crossbar.memory import check_memory
+from tetrit.sim.crossbar.ramp import Ramps, check_fits
 from tetrit.sim.run import Run
 
 Ints = npt.NDArray[np.int64]
@@ -60,6 +61,7 @@ class CrossbarEngine:
         self.machine = machine
         self.seed = checks.integer("seed", seed, minimum=0, maximum=noise.MAX_SEED)
         self.prices = AnalogPrices.modelled() if prices is None else prices
+        self.prices.check(machine)
         self.time_s = machine.time_s
         allowed = machine.activations.integers
         self._act_range = int(allowed.min()), int(allowed.max())
@@ -68,20 +70,24 @@ class CrossbarEngine:
         self.arrays: Arrays
         self._chain: Chain
         self._faults: npt.ArrayLike | None = None
+        self._ramp_scale: float | None = None
         self._generation = 0
         self._vectors = 0
 
-    def load(self, weight: Any, *, faults: npt.ArrayLike | None = None) -> Self:
+    def load(self, weight: Any, *, faults: npt.ArrayLike | None = None, ramp_scale: float | None = None) -> Self:
         """Program weight codes; the time since programming is the machine's again.
 
         Parameters
         ----------
         weight : Quantized or array_like of int, shape (n_in, n_out)
             Codes of the machine's weight format; a `Quantized` is checked for its format. Its scale, one or one a
-            column, rides beside: apply it once to the output.
+            column, rides beside: apply it once to the output, or, with a ramp, put it into `ramp_scale`.
         faults : array_like of int, shape (row_arrays, col_arrays, rows, cols), optional
             Stuck cells in place of the drawn ones: 0 healthy, 1 stuck off, 2 stuck on. ``(rows, cols)`` will do where
             one array holds all.
+        ramp_scale : float, optional
+            For a machine with a `ramp`, which needs it: the input of the ramp's function for one unit of the integer
+            product, the same for all columns; scale of weights times scale of activations, say.
 
         Returns
         -------
@@ -94,9 +100,10 @@ class CrossbarEngine:
             Codes that are no integers.
         InvalidValueError
             Wrong format or shape; a code out of range, or one that stands for no number; a fault map of the wrong
-            shape; not enough memory.
+            shape; a matrix of more inputs than an array has rows, for a ramp; not enough memory.
         """
         codes = self._checked(weight)
+        scale = self._checked_scale(ramp_scale, len(codes))
         layout = Layout(machine=self.machine, n_in=codes.shape[0], n_out=codes.shape[1])
         check_memory(layout)
         integers = self._integers(codes)
@@ -107,17 +114,22 @@ class CrossbarEngine:
             faults=faults,
             generation=self._generation,
         )
-        chain = Chain(arrays, self.seed, self.machine.time_s)
+        ramps = None
+        if scale is not None:
+            places = [arrays.places[0, j] for j in range(layout.col_arrays)]
+            ramps = Ramps(layout, places, seed=self.seed, scale=scale)
+        chain = Chain(arrays, self.seed, self.machine.time_s, ramps)
         self.weight, self.layout, self.arrays, self._chain = integers, layout, arrays, chain
         self._faults, self.time_s, self._generation = faults, self.machine.time_s, self._generation + 1
+        self._ramp_scale = scale
         self._cycles, self._bound = cycles.per_vector(layout), cycles.bound(layout)
-        self._events = cycles.events(layout)
+        self._events = cycles.events(layout) | ({} if ramps is None else ramps.events())
         self._weight_cells = layout.n_in * layout.n_out * self.machine.columns_per_output
         return self
 
     def reprogram(self) -> Self:
         """Program the loaded weights again: the same cells, other programming errors, and no drift so far."""
-        return self.load(self._loaded_codes(), faults=self._faults)
+        return self.load(self._loaded_codes(), faults=self._faults, ramp_scale=self._ramp_scale)
 
     def at(self, time_s: float) -> Self:
         """Let the chip be read `time_s` after programming, for drift and 1/f noise; calibrations are kept.
@@ -171,6 +183,8 @@ class CrossbarEngine:
         Run
             `output` is float64 of shape (batch, n_out), in units of the exact integer product. With a perfect device
             and enough converter bits it is that product exactly. `events` has ``adc_clipped`` beside the priced ones.
+            With a ramp, `output` is a value of its `levels` for each column: that of the code of
+            f(product * `ramp_scale`). Drift compensation then scales the input of f, and nothing counts as clipped.
 
         Raises
         ------
@@ -231,6 +245,19 @@ class CrossbarEngine:
         if codes.ndim != 2 or codes.size == 0:
             raise InvalidValueError(f"weight codes must be a non-empty matrix (n_in, n_out), got shape {codes.shape}")
         return codes
+
+    def _checked_scale(self, ramp_scale: float | None, n_in: int) -> float | None:
+        """Return the scale of a ramp's inputs, after checking that the product is fit for one."""
+        if self.machine.ramp is None:
+            if ramp_scale is not None:
+                raise InvalidValueError(f"`ramp_scale` belongs to a machine with a `ramp`, got {ramp_scale!r} without")
+            return None
+        check_fits(self.machine, n_in)
+        if ramp_scale is None:
+            raise InvalidValueError(
+                "`ramp_scale` must be given: the input of the ramp's function for one unit of the integer product"
+            )
+        return checks.real("ramp_scale", ramp_scale, minimum=0.0, exclusive=True)
 
     def _integers(self, codes: npt.NDArray[Any]) -> Ints:
         """Return the integers of weight codes, which are kept."""

@@ -17,7 +17,7 @@ from tetrit.flow.learning import Learned
 from tetrit.sim import Chip
 from tetrit.sim.execute import check_memory
 from tetrit.train import digits
-from tetrit.train.integers import export
+from tetrit.train.integers import export, layer_shapes
 from tetrit.train.recipe import noise_aware_trainer
 
 
@@ -28,8 +28,11 @@ def check(config: RunConfig, crossbar: CrossbarConfig, data: digits.Dataset) -> 
             f"[crossbar]: `calibration_images` must be at most the {len(data.train_x)} training ones, "
             f"got {crossbar.calibration_images}"
         )
+    widths = data.train_x.shape[1], *config.training.hidden, data.classes
     try:
-        check_memory(crossbar.machine, (data.train_x.shape[1], *config.training.hidden, data.classes))
+        check_memory(crossbar.machine, widths)
+        if crossbar.faults is not None:
+            crossbar.faults.check(crossbar.machine, layer_shapes(widths))
     except InvalidValueError as error:
         raise InvalidValueError(f"[crossbar]: {error}") from None
     if crossbar.noise_aware is not None:
@@ -118,6 +121,15 @@ def assumptions(crossbar: CrossbarConfig) -> list[dict[str, str]]:
             "source": crossbar.prices.source,
         },
     ]
+    if crossbar.faults is not None:
+        maps = ", ".join(f"'{name}'" for name in crossbar.faults.maps)
+        found.append(
+            {
+                "id": "crossbar-faults",
+                "text": f"Stuck cells of layers {maps} are given, the same on all chips; no training knows them",
+                "source": f"'{crossbar.faults.path.name}', SHA-256 {crossbar.faults.sha256}",
+            }
+        )
     if crossbar.noise_aware is not None:
         found.append(
             {

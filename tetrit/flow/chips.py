@@ -87,6 +87,7 @@ def evaluate(
         Told what is being done.
     """
     machine = config.machine
+    faults = None if config.faults is None else config.faults.maps
     plain = networks["plain"]
     batch = len(images)
 
@@ -112,7 +113,7 @@ def evaluate(
             scores = np.empty((config.chips, 1 + len(config.times_s)))
             for number in range(config.chips):
                 step(f"crossbar: {network}, compensation {compensation}, chip {number + 1} of {config.chips}")
-                chip = Chip(compiled, config.seed + number, config.prices).calibrate(calibration)
+                chip = Chip(compiled, config.seed + number, config.prices, faults=faults).calibrate(calibration)
                 for place, time_s in enumerate((0.0, *config.times_s)):
                     runs = chip.at(time_s).run(images)
                     scores[number, place] = accuracy(runs, labels)
@@ -144,7 +145,7 @@ def evaluate(
         "accuracy": rows,
         "drift": drift,
         "layers": blocks,
-        "weights": _effective_weights(plain, machine, config.seed),
+        "weights": _effective_weights(plain, machine, config.seed, faults),
         "cycles": cycles,
         "cycles_per_image": cycles / batch,
         "clock_mhz": machine.clock_mhz,
@@ -209,7 +210,9 @@ def _energy(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _effective_weights(layers: Sequence[QuantizedLinear], machine: Crossbar, seed: int) -> list[dict[str, Any]]:
+def _effective_weights(
+    layers: Sequence[QuantizedLinear], machine: Crossbar, seed: int, faults: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
     """Return, for every layer, how far the weights that a chip multiplies by are from those that it should.
 
     They are measured as a user would measure them: one input at a time, without noise and without converters.
@@ -219,8 +222,11 @@ def _effective_weights(layers: Sequence[QuantizedLinear], machine: Crossbar, see
     top = int(machine.activations.integers.max())
     found = []
     wired, whole = (
-        [_measured(engine, top) for engine in Chip(hls.compile_network(layers, variant, batch=1), seed).engines]
-        for variant in (with_wires, fresh)
+        [_measured(engine, top) for engine in Chip(program, seed, faults=stuck).engines]
+        for program, stuck in (
+            (hls.compile_network(layers, with_wires, batch=1), None),
+            (hls.compile_network(layers, fresh, batch=1), faults),
+        )
     )
     for layer, *both in zip(layers, wired, whole, strict=True):
         ideal = machine.weights.integers[layer.weight].astype(np.float64)

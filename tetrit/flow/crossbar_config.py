@@ -2,20 +2,32 @@
 
 __all__ = ["CrossbarConfig", "read_crossbar"]
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tetrit import checks, hardware, noise
+from tetrit import checks, hardware, hls, noise
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar
 from tetrit.sim.cost import AnalogPrices
+from tetrit.sim.crossbar.fault_maps import FaultFile, read_fault_file
 from tetrit.train.recipe import NoiseAwareConfig, noise_aware_of
 
 DAY_S = 86400.0
 TIMES_S = (1.0, 3600.0, DAY_S, 30 * DAY_S, 365 * DAY_S)
-_KEYS = ("preset", "path", "changes", "chips", "seed", "calibration_images", "times_s", "noise_aware", "prices")
+_KEYS = (
+    "preset",
+    "path",
+    "changes",
+    "chips",
+    "seed",
+    "calibration_images",
+    "times_s",
+    "noise_aware",
+    "prices",
+    "faults",
+)
 MOST_CHIPS = 10_000
 
 
@@ -39,6 +51,8 @@ class CrossbarConfig:
         Training on the crossbar, if asked for.
     prices : AnalogPrices
         Energy per event; by default the committed table's, or a TOML file like it.
+    faults : FaultFile or None
+        Stuck cells of layers, the same on all chips; those of other layers are drawn. Training does not know them.
     """
 
     machine: Crossbar
@@ -48,6 +62,7 @@ class CrossbarConfig:
     times_s: tuple[float, ...] = TIMES_S
     noise_aware: NoiseAwareConfig | None = None
     prices: AnalogPrices = field(default_factory=AnalogPrices.modelled)
+    faults: FaultFile | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chips", checks.integer("chips", self.chips, maximum=MOST_CHIPS))
@@ -99,13 +114,18 @@ def read_crossbar(where: str, table: Mapping[str, Any], folder: Path) -> Crossba
     if not isinstance(machine, Crossbar):
         raise InvalidValueError(f"{where}: a crossbar is needed, '{source}' is none")
     machine = hardware.changed(machine, changes, where=f"{where[:-1]}.changes]", folder=folder)
+    try:
+        hls.check_machine(machine)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{where}: {error}") from None
     if aware is not None:
         aware = noise_aware_of(inner, aware)
-    if "prices" in values:
-        if not isinstance(values["prices"], str):
-            raise InvalidValueError(f"{where}: `prices` must be a string, got {values['prices']!r}")
+    read: dict[str, Callable[[Path], Any]] = {"prices": AnalogPrices.load, "faults": read_fault_file}
+    for key in [key for key in read if key in values]:
+        if not isinstance(values[key], str):
+            raise InvalidValueError(f"{where}: `{key}` must be a string, got {values[key]!r}")
         try:
-            values["prices"] = AnalogPrices.load(folder / values["prices"])
+            values[key] = read[key](folder / values[key])
         except InvalidValueError as error:
             raise InvalidValueError(f"{where}: {error}") from None
     try:

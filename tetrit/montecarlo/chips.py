@@ -18,6 +18,7 @@ from tetrit.files import write_atomic
 from tetrit.hardware import Crossbar
 from tetrit.montecarlo import network
 from tetrit.montecarlo.config import MonteCarloConfig
+from tetrit.sim.crossbar.fault_maps import FaultFile, read_fault_file
 from tetrit.sim.execute import Chip, LayerRun
 from tetrit.train.network import one_thread
 
@@ -41,6 +42,10 @@ class Cell:
         Its fingerprint.
     file : Path
         Of the result.
+    faults : Path or None
+        File of fault maps.
+    faults_sha256 : str
+        Its fingerprint.
     """
 
     corner: str
@@ -50,18 +55,22 @@ class Cell:
     network: Path
     network_sha256: str
     file: Path
+    faults: Path | None = None
+    faults_sha256: str = ""
 
     @property
     def sha256(self) -> str:
         """Fingerprint of all that the result depends on."""
         machine = hardware.to_dict(self.machine)
         about = [_SCHEMA, self.seed, machine, self.times_s, self.network_sha256]
+        if self.faults is not None:
+            about.append(self.faults_sha256)
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def cells(config: MonteCarloConfig, found: network.Network, out: Path, file: Path) -> list[Cell]:
     """Return all chips in all corners, chip after chip."""
-    digits = len(str(config.first_seed + config.chips - 1))
+    digits, faults = len(str(config.first_seed + config.chips - 1)), config.faults
     return [
         Cell(
             corner=corner.name,
@@ -71,6 +80,8 @@ def cells(config: MonteCarloConfig, found: network.Network, out: Path, file: Pat
             network=file,
             network_sha256=found.sha256,
             file=out / "chips" / corner.folder / f"{seed:0{max(digits, 5)}d}.json",
+            faults=None if faults is None else faults.path,
+            faults_sha256="" if faults is None else faults.sha256,
         )
         for seed in range(config.first_seed, config.first_seed + config.chips)
         for corner in config.corners
@@ -88,11 +99,12 @@ def run_cell(cell: Cell, stopped: Callable[[], bool] | None = None) -> None:
         If it is to stop; nothing is written then.
     """
     found = _network(cell.network, cell.network_sha256)
+    faults = None if cell.faults is None else _faults(cell.faults, cell.faults_sha256).maps
     points = []
     try:
         program = hls.compile_network(found.layers, cell.machine, batch=len(found.images))
         with one_thread():
-            chip = Chip(program, cell.seed).calibrate(found.calibration)
+            chip = Chip(program, cell.seed, faults=faults).calibrate(found.calibration)
             for time_s in cell.times_s:
                 if stopped is not None and stopped():
                     raise KeyboardInterrupt
@@ -107,6 +119,15 @@ def run_cell(cell: Cell, stopped: Callable[[], bool] | None = None) -> None:
 def _network(path: Path, sha256: str) -> network.Network:
     """Read the network that the chips of a process share."""
     found = network.load(path)
+    if found.sha256 != sha256:
+        raise InvalidValueError(f"'{path}' has changed since the analysis began")
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _faults(path: Path, sha256: str) -> FaultFile:
+    """Read the fault maps that the chips of a process share."""
+    found = read_fault_file(path)
     if found.sha256 != sha256:
         raise InvalidValueError(f"'{path}' has changed since the analysis began")
     return found

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from tetrit import checks, hardware, noise
+from tetrit import checks, hardware, hls, noise
 from tetrit.errors import InvalidValueError, UnknownNameError
 from tetrit.hardware import Crossbar
+from tetrit.sim.crossbar.fault_maps import FaultFile, read_fault_file
 from tetrit.train import mlp
 from tetrit.train.recipe import EstimatorChoice, NoiseAwareConfig, Split, noise_aware_of, split_of, training_of
 
@@ -20,7 +21,7 @@ CHIPS = 100
 MOST_CHIPS = 1_000_000
 TIMES_S = (0.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0)
 _SECTIONS = ("name", "seed", "yield_accuracy", "data", "network", "train", "crossbar", "corner")
-_CROSSBAR = ("preset", "path", "changes", "chips", "seed", "calibration_images", "times_s", "noise_aware")
+_CROSSBAR = ("preset", "path", "changes", "chips", "seed", "calibration_images", "times_s", "noise_aware", "faults")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,9 @@ class MonteCarloConfig:
         Training images that the converters' ranges are set from.
     yield_accuracy : tuple of float
         A chip is good if its accuracy is at least this.
+    faults : FaultFile or None
+        Stuck cells of layers, the same on all chips and in all corners; those of other layers are drawn. Training does
+        not know them.
     """
 
     name: str
@@ -99,6 +103,7 @@ class MonteCarloConfig:
     times_s: tuple[float, ...]
     calibration_images: int
     yield_accuracy: tuple[float, ...]
+    faults: FaultFile | None = None
 
     def with_chips(self, chips: int) -> Self:
         """Return the same analysis of another number of chips."""
@@ -122,6 +127,8 @@ class MonteCarloConfig:
 
     def table(self) -> dict[str, Any]:
         """Return all fields but the path as plain numbers, texts, lists and dicts."""
+        faults = self.faults
+        stuck = {} if faults is None else {"faults": {"file": faults.path.name, "sha256": faults.sha256}}
         return _plain(
             {
                 "name": self.name,
@@ -132,6 +139,7 @@ class MonteCarloConfig:
                 "first_seed": self.first_seed,
                 "times_s": self.times_s,
                 "yield_accuracy": self.yield_accuracy,
+                **stuck,
             }
         )
 
@@ -185,6 +193,7 @@ def load_config(path: Path | str) -> MonteCarloConfig:
     given = checks.keys(where, table["crossbar"], _CROSSBAR)
     try:
         machine = _machine(given, where, path.parent)
+        hls.check_machine(machine)
         if estimator is not None:
             _check_fit(machine, estimator)
         chips = _chips(given.get("chips", CHIPS))
@@ -195,6 +204,7 @@ def load_config(path: Path | str) -> MonteCarloConfig:
             aware = noise_aware_of(f"{where[:-1]}.noise_aware]", aware)
         first = checks.integer("seed", given.get("seed", 0), minimum=0, maximum=noise.MAX_SEED - MOST_CHIPS)
         images = checks.integer("calibration_images", given.get("calibration_images", 256), maximum=2**31)
+        faults = _faults(given["faults"], path.parent) if "faults" in given else None
         times = _ascending("times_s", given.get("times_s", list(TIMES_S)))
         where = str(path)
         name = table.get("name", path.stem)
@@ -225,6 +235,7 @@ def load_config(path: Path | str) -> MonteCarloConfig:
         times_s=times,
         calibration_images=images,
         yield_accuracy=wanted,
+        faults=faults,
     )
 
 
@@ -254,6 +265,12 @@ def _machine(given: dict[str, Any], where: str, folder: Path) -> Crossbar:
         raise TypeError(f"`{sources[0]}` must be a string, got {source!r}")
     machine = hardware.load_crossbar(source if sources[0] == "preset" else folder / source)
     return hardware.changed(machine, given.get("changes", {}), where=f"{where[:-1]}.changes]", folder=folder)
+
+
+def _faults(given: Any, folder: Path) -> FaultFile:
+    if not isinstance(given, str):
+        raise TypeError(f"`faults` must be a string, got {given!r}")
+    return read_fault_file(folder / given)
 
 
 def _check_fit(machine: Crossbar, estimator: EstimatorChoice) -> None:
@@ -287,7 +304,7 @@ def _corners(given: Any, machine: Crossbar, path: Path) -> tuple[Corner, ...]:
             raise InvalidValueError(f"{where}: `name` must be a string, got {name!r}")
         changes = fields.get("changes", {})
         changed = hardware.changed(machine, changes, where=where, folder=path.parent)
-        for field in ("weight_format", "act_format", "time_s"):
+        for field in ("weight_format", "act_format", "time_s", "ramp"):
             if getattr(changed, field) != getattr(machine, field):
                 raise InvalidValueError(f"{where}: `{field}` must be the same in all corners")
         corner = Corner(name=name, changes=dict(changes), machine=changed)

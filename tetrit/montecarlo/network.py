@@ -20,10 +20,11 @@ from tetrit.errors import InvalidValueError
 from tetrit.files import write_atomic
 from tetrit.montecarlo.config import MonteCarloConfig
 from tetrit.sim import QuantizedLinear
+from tetrit.sim.crossbar.fault_maps import LayerShape
 from tetrit.sim.execute import check_memory
 from tetrit.train import mlp
 from tetrit.train.digits import Dataset
-from tetrit.train.integers import export, integer_logits
+from tetrit.train.integers import export, integer_logits, layer_shapes
 from tetrit.train.recipe import noise_aware_trainer
 
 Ints = npt.NDArray[np.int64]
@@ -94,7 +95,7 @@ def prepare(config: MonteCarloConfig, path: Path, *, jobs: int = 1, progress: bo
         found = load(path)
         if found.made_from != wanted:
             raise InvalidValueError(f"'{path}' is the network of another configuration: choose another folder")
-        _check_memory(config, _widths(found.layers), jobs)
+        _check_chips(config, _shapes(found.layers), jobs)
         return found
     data = config.split.load()
     if config.calibration_images > len(data.train_x):
@@ -105,9 +106,10 @@ def prepare(config: MonteCarloConfig, path: Path, *, jobs: int = 1, progress: bo
     accuracy: dict[str, float | None] = dict.fromkeys(("float", "quantized", "noise_aware"))
     if config.training is None or config.estimator is None:
         layers = _stored(config, data)
-        _check_memory(config, _widths(layers), jobs)
+        _check_chips(config, _shapes(layers), jobs)
     else:
-        _check_memory(config, (data.train_x.shape[1], *config.training.hidden, data.classes), jobs)
+        widths = data.train_x.shape[1], *config.training.hidden, data.classes
+        _check_chips(config, layer_shapes(widths), jobs)
         if config.noise_aware is not None:
             _check_noise_aware(config)
         about: dict[str, Any] = {"seed": config.seed, "config": config.training, "progress": progress}
@@ -136,15 +138,18 @@ def prepare(config: MonteCarloConfig, path: Path, *, jobs: int = 1, progress: bo
     return network
 
 
-def _widths(layers: Sequence[QuantizedLinear]) -> tuple[int, ...]:
-    return (*(layer.weight.shape[0] for layer in layers), layers[-1].weight.shape[1])
+def _shapes(layers: Sequence[QuantizedLinear]) -> list[LayerShape]:
+    return [(layer.name, *layer.weight.shape) for layer in layers]
 
 
-def _check_memory(config: MonteCarloConfig, widths: Sequence[int], jobs: int) -> None:
-    """Raise before any work if the chips of a corner do not fit into memory."""
+def _check_chips(config: MonteCarloConfig, layers: Sequence[LayerShape], jobs: int) -> None:
+    """Raise before any work if the chips of a corner do not fit into memory, or fault maps do not fit its arrays."""
+    widths = *(n_in for _, n_in, _ in layers), layers[-1][2]
     for corner in config.corners:
         try:
             check_memory(corner.machine, widths, chips=min(jobs, config.chips * len(config.corners)))
+            if config.faults is not None:
+                config.faults.check(corner.machine, layers)
         except InvalidValueError as error:
             raise InvalidValueError(f"{config.path}: corner '{corner.name}': {error}") from None
 

@@ -310,7 +310,7 @@ def set_crossbar(model: nn.Module, crossbar: Crossbar) -> None:
     fields = ("weight_format", "act_format", "mapping", "readout", "rows", "cols", "bits_per_cell", "adc_bits")
     for layer in layers.values():
         machine = layer.simulation.settings.machine
-        for field in (*fields, "dac_bits", "slices", "spare_cols"):
+        for field in (*fields, "dac_bits", "slices", "spare_cols", "ramp"):
             if getattr(machine, field) != getattr(crossbar, field):
                 raise InvalidValueError(
                     f"`crossbar` must keep `{field}` = {getattr(machine, field)}, got {getattr(crossbar, field)}"

@@ -79,6 +79,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.machine, Crossbar):
             raise TypeError(f"`crossbar` must be a Crossbar, got {type(self.machine).__name__}")
+        if self.machine.ramp is not None:
+            raise InvalidValueError("`crossbar` must have no `ramp`: layers cannot train on its converters")
         if not isinstance(self.ramp, Ramp):
             raise TypeError(f"`ramp` must be a Ramp, got {type(self.ramp).__name__}")
         checks.choice("noise", self.noise, NOISES)

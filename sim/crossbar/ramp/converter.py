@@ -218,15 +218,9 @@ def check_fits(crossbar: Crossbar, n_in: int) -> None:
     the function itself does not allow.
     """
     n_in = checks.integer("n_in", n_in)
-    why = None
+    why = crossbar.parts_of_sum
     if n_in > crossbar.rows:
         why = f"{n_in} inputs need {-(-n_in // crossbar.rows)} arrays of {crossbar.rows} rows"
-    elif crossbar.readout != "analog":
-        why = f"{crossbar.mapping} mapping with {crossbar.readout} readout subtracts columns after the conversion"
-    elif crossbar.n_slices > 1:
-        why = f"a weight has {crossbar.n_slices} slices"
-    elif len(crossbar.input_digits) > 1:
-        why = f"an input has {len(crossbar.input_digits)} digits"
     if why is not None:
         raise InvalidValueError(f"a ramp converter would apply its function to parts of a sum: {why}")
 
