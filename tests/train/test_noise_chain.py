@@ -79,7 +79,11 @@ def floats(panel):
     """Columns with variances in float32, for the rule."""
     from tetrit.train.noise.panels import Panel
 
-    return Panel(weights=panel.weights, flicker=None if panel.flicker is None else panel.flicker.float(), shot=None)
+    parts, flicker = panel.flicker_parts, None
+    if parts is not None:
+        last = [] if parts.rest is None else [parts.rest]
+        flicker = torch.cat([*parts.whole, *last], dim=1).float()
+    return Panel(weights=panel.weights, flicker=flicker, shot=None)
 
 
 def test_noise_grows_with_its_scale_on_the_fast_chain():

@@ -5,7 +5,7 @@ of sums, and for the variances of 1/f noise: these are bfloat16, their bits in u
 `tetrit.noise`: element ``row * width + column`` of a key's stream, width even.
 """
 
-__all__ = ["convert", "draw", "integers", "largest", "row_scales", "split"]
+__all__ = ["convert", "draw", "follow", "integers", "row_scales", "split"]
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _MAGNITUDE = np.int32(0x7FFFFFFF)
 
 
 @njit(cache=True, nogil=True)
-def largest(x: Any) -> Any:
+def _largest(x: Any) -> Any:
     """Return the largest magnitude in a vector of float32, 0 of none; NaN counts as more than infinity.
 
     Magnitudes are in the order of their bits, and whole numbers are compared many at a time.
@@ -31,8 +31,21 @@ def largest(x: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def integers(x: Any, inverse: Any, low: Any, high: Any, out: Any) -> None:
-    """Write ``x * inverse``, rounded and held within low..high, to `out`; all vectors. NaN stays."""
+def follow(x: Any, pace: Any, again: bool, kept: Any) -> None:
+    """Move `kept`, float32 of no dimension, by a share `pace` to the largest magnitude in `x`, if that is finite.
+
+    `again`: to what was kept, if that is more.
+    """
+    found, before = _largest(x), kept[()]
+    found = max(found, before) if again else found
+    if found < np.float32(np.inf):
+        kept[()] = found if pace == 1 else before + pace * (found - before)
+
+
+@njit(cache=True, nogil=True)
+def integers(x: Any, step: Any, low: Any, high: Any, out: Any) -> None:
+    """Write ``x / step``, rounded and held within low..high, to `out`; all vectors. NaN stays."""
+    inverse = np.float32(1) / step
     for k in range(x.size):
         found = np.rint(x[k] * inverse)
         found = low if found < low else found
@@ -55,7 +68,15 @@ def _from_bfloat16(bits: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def split(x: Any, widths: Any, out: Any, squares: Any) -> None:
+def _block(values: Any, n: int, n_in: int, rows: int, row: int, start: int) -> Any:
+    """Return the inputs from `start` on of a row, where a matrix (n, n_in) lies by rows of arrays."""
+    width = min(rows, n_in - start)
+    first = n * start + row * width
+    return values[first : first + width]
+
+
+@njit(cache=True, nogil=True)
+def split(x: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
     """Write the digits of integers, and their squares; NaN stays.
 
     Parameters
@@ -64,10 +85,12 @@ def split(x: Any, widths: Any, out: Any, squares: Any) -> None:
         Integers.
     widths : array of int64, shape (digits,)
         Bits of each digit; the last takes all that is left, with its sign.
+    rows : int
+        Of an array.
     out : array of float32, shape (digits * n, n_in)
         Digits.
-    squares : array of uint16, shape (digits * n, n_in) or (0, 0)
-        Bits of bfloat16.
+    squares : array of uint16, shape (digits * n * n_in,) or (0,)
+        Bits of bfloat16: for each row of arrays the squares of its inputs, shape (digits * n, inputs).
     """
     n, n_in = x.shape
     digits = widths.size
@@ -89,17 +112,17 @@ def split(x: Any, widths: Any, out: Any, squares: Any) -> None:
                     rest = np.floor(given[k] * share)
                     row[k] = rest - np.floor(rest * part) * size
                 share *= part
-            if squares.size > 0:
-                squared = squares[d * n + b]
-                for k in range(n_in):
-                    squared[k] = _to_bfloat16(row[k] * row[k])
+            for start in range(0, n_in if squares.size > 0 else 0, rows):
+                digit, squared = row[start : start + rows], _block(squares, digits * n, n_in, rows, d * n + b, start)
+                for k in range(squared.size):
+                    squared[k] = _to_bfloat16(digit[k] * digit[k])
 
 
 @njit(cache=True, nogil=True)
 def row_scales(values: Any, top: Any, out: Any) -> None:
     """Write the scale with which the largest magnitude of each row is `top`; 1 for a row of zeros."""
     for n in range(values.shape[0]):
-        found = largest(values[n]) / top
+        found = _largest(values[n]) / top
         out[n] = found if found > 0 else 1
 
 
@@ -116,10 +139,11 @@ def draw(
     shares: Any,
     rest: Any,
     key: Any,
+    rows: int,
     out: Any,
     quiet: Any,
 ) -> None:
-    """Draw the columns of a group: conductances, and the variances of their 1/f noise.
+    """Draw columns: conductances, and the variances of their 1/f noise.
 
     Parameters
     ----------
@@ -131,28 +155,32 @@ def draw(
         Is filled: what an integer counts in each output, see `row_scales`.
     low : int
         The integer of the tables' first entry.
-    means, sigmas, flickers : array of float32, shape (integers,)
+    means, sigmas, flickers : array of float32, shape (groups, integers)
         Of a column's cells by integer weight: mean and standard deviation of the conductance, variance of its noise.
     base : float32
         What is taken off.
-    shares, rest : array of float32, shape (n_out, n_in) or (0, 0)
+    shares, rest : array of float32, shape (groups, n_out, n_in) or (0, 0, 0)
         Share of the conductance that wires leave, and what they add.
     key : uint64
-    out : array of float32, shape (n_out, n_in)
+    rows : int
+        Of an array.
+    out : array of float32, shape (groups * n_out, n_in)
         Conductances.
-    quiet : array of uint16, shape (n_out, n_in) or (0, 0)
-        Variances, as bits of bfloat16, if there is 1/f noise.
+    quiet : array of uint16, shape (groups * n_out * n_in,) or (0,)
+        Variances, if there is 1/f noise: bits of bfloat16, which lie as the squares of `split` do.
     """
     n_out, n_in = values.shape
     noisy = quiet.size > 0
     pairs = (n_in + 1) // 2
     z = np.empty(2 * pairs, np.float32)
     at = np.empty(n_in, np.uint32)  # unsigned, or every look into a table would ask for the sign
-    least, last, zero = np.float32(0), np.float32(means.size - 1), np.float32(-low)
+    least, last, zero = np.float32(0), np.float32(means.shape[1] - 1), np.float32(-low)
     loss = shares.size > 0
     row_scales(values, top, scales)
-    for n in range(n_out):
-        word = np.uint64(n) * np.uint64(pairs)
+    for column in range(out.shape[0]):
+        g, n = column // n_out, column % n_out
+        mean, sigma, flicker = means[g], sigmas[g], flickers[g]
+        word = np.uint64(column) * np.uint64(pairs)
         for p in range(pairs):
             one, other = normal_pair(random_word(key, word + np.uint64(p)))
             z[2 * p] = one
@@ -163,22 +191,23 @@ def draw(
             place = np.rint(line[k] * inverse) + zero
             place = least if place < least else place
             at[k] = np.uint32(last if place > last else place)
-        row = out[n]
+        row = out[column]
         if loss:
-            share, more = shares[n], rest[n]
+            share, more = shares[g, n], rest[g, n]
             for k in range(n_in):
-                row[k] = share[k] * (means[at[k]] + sigmas[at[k]] * z[k]) + more[k] - base
+                row[k] = share[k] * (mean[at[k]] + sigma[at[k]] * z[k]) + more[k] - base
         else:
             for k in range(n_in):
-                row[k] = means[at[k]] + sigmas[at[k]] * z[k] - base
-        if noisy and loss:
-            share, silent = shares[n], quiet[n]
-            for k in range(n_in):
-                silent[k] = _to_bfloat16(flickers[at[k]] * (share[k] * share[k]))
-        elif noisy:
-            silent = quiet[n]
-            for k in range(n_in):
-                silent[k] = _to_bfloat16(flickers[at[k]])
+                row[k] = mean[at[k]] + sigma[at[k]] * z[k] - base
+        for start in range(0, n_in if noisy else 0, rows):
+            silent, here = _block(quiet, out.shape[0], n_in, rows, column, start), at[start : start + rows]
+            if loss:
+                share = shares[g, n, start : start + rows]
+                for k in range(silent.size):
+                    silent[k] = _to_bfloat16(flicker[here[k]] * (share[k] * share[k]))
+            else:
+                for k in range(silent.size):
+                    silent[k] = _to_bfloat16(flicker[here[k]])
 
 
 @njit(cache=True, nogil=True)

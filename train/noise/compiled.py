@@ -4,19 +4,19 @@ That is float32's, and for the variances of 1/f noise that of bfloat16: its stan
 Memory is taken from a pool, since what the system gives anew costs as much time as a product.
 """
 
-__all__ = ["Drawn", "drawn", "fits", "multiply", "packed"]
+__all__ = ["Drawn", "Law", "drawn", "fits", "multiply", "packed"]
 
-import math
 import threading
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tetrit import noise
 from tetrit.train.noise import _kernels
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.panels import Panel, Tables
@@ -25,34 +25,117 @@ from tetrit.train.noise.refreshing import Converters, Wires
 
 Singles = npt.NDArray[np.float32]
 
-_NONE = np.empty((0, 0), np.float32)
-_NO_BITS = np.empty((0, 0), np.uint16)
+_NONE = np.empty((0, 0, 0), np.float32)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn:
-    """Columns ready for `multiply`.
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """A matrix with a number of inputs a row, by rows of arrays.
 
     Attributes
     ----------
-    weights : Tensor of float32, shape (n_columns, n_in)
-        Conductances.
-    flicker : Tensor of bfloat16, shape (n_columns, n_in), or None
-        Variances of 1/f noise.
+    whole : Tensor, shape (parts, n, rows), or None
+        The parts of all rows.
+    rest : Tensor, shape (n, inputs), or None
+        The last part, where it has fewer.
     """
 
-    weights: Tensor
-    flicker: Tensor | None
+    whole: Tensor | None
+    rest: Tensor | None
+
+    @classmethod
+    def within(cls, matrix: Tensor, rows: int) -> "_Parts":
+        """Return the parts of a matrix, which stays as it lies."""
+        n, n_in = matrix.shape
+        parts = n_in // rows
+        whole = matrix.as_strided((parts, n, rows), (rows, n_in, 1)) if parts else None
+        return cls(whole, matrix[:, parts * rows :] if n_in % rows else None)
+
+    @classmethod
+    def blocks(cls, memory: Tensor, n_in: int, rows: int) -> "_Parts":
+        """Return parts that lie one after another, which products of bfloat16 are fastest with."""
+        n, parts = len(memory) // n_in, n_in // rows
+        some = parts * n * rows
+        whole = memory[:some].view(parts, n, rows) if parts else None
+        return cls(whole, memory[some:].view(n, n_in % rows) if n_in % rows else None)
+
+    @cached_property
+    def turned(self) -> "_Parts":
+        """The parts with their axes exchanged."""
+        return _Parts(*(None if x is None else x.mT for x in (self.whole, self.rest)))
+
+    @classmethod
+    def results(cls, out: Tensor, n_in: int, rows: int) -> "_Parts":
+        """Return the places of the parts' products within `out`, shape (parts, n, n_columns)."""
+        parts = n_in // rows
+        return cls(out[:parts] if parts else None, out[parts] if n_in % rows else None)
+
+    def float(self) -> "_Parts":
+        """Return the parts in float32."""
+        return _Parts(*(None if x is None else x.float() for x in (self.whole, self.rest)))
+
+
+class Drawn:
+    """Columns ready for `multiply`.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    weights : Tensor of float32, shape (n_columns, n_in)
+        Conductances.
+    flicker : bool
+        Whether there is 1/f noise.
+
+    Attributes
+    ----------
+    weight_parts, flicker_parts : _Parts
+        Conductances, and variances of 1/f noise in bfloat16, if there is any.
+    arrays : tuple of arrays
+        Their memory, as `_kernels.draw` takes it.
+    """
+
+    def __init__(self, geometry: Geometry, weights: Tensor, flicker: bool) -> None:
+        rows, n_in = geometry.machine.rows, geometry.n_in
+        self.weights = weights
+        self.weight_parts = _Parts.within(weights, rows)
+        quiet = torch.empty(weights.numel() if flicker else 0, dtype=torch.bfloat16)
+        self.flicker_parts = _Parts.blocks(quiet, n_in, rows) if flicker else None
+        self.arrays = weights.numpy(), _bits(quiet)
+        self.nbytes = weights.nbytes + quiet.nbytes
 
     def of_part(self, geometry: Geometry, i: int) -> Tensor:
         """Return the conductances of a part of the inputs, shape (n_columns, n_inputs)."""
         return self.weights[:, geometry.parts[i]]
 
-    def give_back(self) -> None:
+    def give_back(self, geometry: Geometry) -> None:
         """Let the memory be used again; the caller has no more use for the columns."""
-        _POOL.give_back(self.weights)
-        if self.flicker is not None:
-            _POOL.give_back(self.flicker)
+        _POOL.give_back(_drawn_key(geometry, self.flicker_parts is not None), self)
+
+
+class _Room:
+    """What a product of so many inputs writes on its way, with its views.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    n : int
+        Inputs, times their digits.
+    flicker : bool
+        Whether there is 1/f noise.
+    """
+
+    def __init__(self, geometry: Geometry, n: int, flicker: bool) -> None:
+        rows, n_in = geometry.machine.rows, geometry.n_in
+        shape = len(geometry.parts), n, geometry.n_columns
+        inputs, self.currents = torch.empty(n, n_in), torch.empty(shape)
+        squares = torch.empty(n * n_in if flicker else 0, dtype=torch.bfloat16)
+        self.variances = torch.empty(shape if flicker else (0, 0, 0), dtype=torch.bfloat16)
+        self.inputs = _Parts.within(inputs, rows)
+        self.squares = _Parts.blocks(squares, n_in, rows) if flicker else None
+        self.split = inputs.numpy(), _bits(squares)
+        self.results = tuple(_Parts.results(x, n_in, rows) for x in (self.currents, self.variances) if len(x))
+        self.found = self.currents.numpy(), _bits(self.variances)
+        self.nbytes = sum(x.nbytes for x in (inputs, self.currents, squares, self.variances))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +146,34 @@ class _Tables:
     gain: Singles
     offset: Singles
     factor: Singles
+    no_bias: Singles
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Law:
+    """What columns are drawn by, as `_kernels.draw` takes it."""
+
+    low: int
+    means: Singles
+    base: np.float32
+    sigmas: Singles
+    flickers: Singles
+    shares: Singles
+    rest: Singles
+
+    @classmethod
+    def of(cls, geometry: Geometry, tables: Tables, wires: Wires | None) -> "Law":
+        """Lay out the tables of a machine and the losses in its wires."""
+        means, sigmas, flickers = (table.numpy() for table in tables.net)
+        return cls(
+            low=tables.low,
+            means=means,
+            base=np.float32(0.0 if geometry.paired else tables.base),
+            sigmas=sigmas,
+            flickers=flickers,
+            shares=_NONE if wires is None else wires.share[0].numpy(),
+            rest=_NONE if wires is None else wires.rest[0].numpy(),
+        )
 
 
 def fits(geometry: Geometry, converters: Converters) -> bool:
@@ -72,7 +183,7 @@ def fits(geometry: Geometry, converters: Converters) -> bool:
 
 
 class _Pool:
-    """Memory to use again: what the system gives anew costs as much time as a product.
+    """Things to use again: memory that the system gives anew costs as much time as a product, and so do many views.
 
     Parameters
     ----------
@@ -83,26 +194,26 @@ class _Pool:
     def __init__(self, most: int) -> None:
         self.most, self.kept = most, 0
         self._lock = threading.Lock()
-        self._free: dict[tuple[torch.dtype, int], list[Tensor]] = {}
+        self._free: dict[Hashable, list[Any]] = {}
 
-    def take(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return memory of a shape, with anything in it."""
+    def take(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return something that was given back with this key, as it is, or what `make` makes."""
         with self._lock:
-            free = self._free.get((dtype, math.prod(shape)))
+            free = self._free.get(key)
             if free:
-                memory = free.pop()
-                self.kept -= memory.nbytes
-                return memory.view(shape)
-        return torch.empty(shape, dtype=dtype)
+                found = free.pop()
+                self.kept -= found.nbytes
+                return found
+        return make()
 
-    def give_back(self, memory: Tensor) -> None:
-        """Let memory be used again; the caller has no more use for it."""
-        size = memory.nbytes
+    def give_back(self, key: Hashable, thing: Any) -> None:
+        """Let something be used again that has `nbytes`; the caller has no more use for it."""
+        size = thing.nbytes
         with self._lock:
             if self.kept + size > self.most:
                 self._free, self.kept = {}, 0
             if size <= self.most:
-                self._free.setdefault((memory.dtype, memory.numel()), []).append(memory)
+                self._free.setdefault(key, []).append(thing)
                 self.kept += size
 
 
@@ -110,9 +221,13 @@ _POOL = _Pool(1 << 26)
 """64 MiB at most."""
 
 
-def _bits(x: Tensor | None) -> npt.NDArray[np.uint16]:
-    """Return the bits of bfloat16 numbers; nothing of none."""
-    return _NO_BITS if x is None else x.view(torch.uint16).numpy()
+def _drawn_key(geometry: Geometry, flicker: bool) -> Hashable:
+    return geometry.n_columns, geometry.n_in, geometry.machine.rows, flicker
+
+
+def _bits(x: Tensor) -> npt.NDArray[np.uint16]:
+    """Return the bits of bfloat16 numbers."""
+    return x.view(torch.uint16).numpy()
 
 
 @cache
@@ -124,10 +239,8 @@ def _fast_bfloat16() -> bool:
     return bool(features.get("avx512bf16") or features.get("amx-bf16"))
 
 
-def drawn(
-    geometry: Geometry, tables: Tables, values: Tensor, top: int, wires: Wires | None, key: int, *, flicker: bool
-) -> tuple[Drawn, Tensor]:
-    """Draw columns as `panels.by_statistics` does; their normals are those of ``noise.key(key, group)``.
+def drawn(geometry: Geometry, law: Law, values: Tensor, top: int, key: int, *, flicker: bool) -> tuple[Drawn, Tensor]:
+    """Draw columns as `panels.by_statistics` does, with the normals of a key.
 
     Returns
     -------
@@ -135,36 +248,36 @@ def drawn(
     Tensor, shape (n_out,)
         What an integer of an output's weights counts, of which the largest is `top`.
     """
-    n = geometry.n_out
     shape = geometry.n_columns, geometry.n_in
-    found = Drawn(weights=_POOL.take(*shape), flicker=_POOL.take(*shape, dtype=torch.bfloat16) if flicker else None)
-    weights, quiet = found.weights.numpy(), _bits(found.flicker)
-    scales = torch.empty(n)
-    means, sigmas, flickers = (table.numpy() for table in tables.net)
-    base = np.float32(0.0 if geometry.paired else tables.base)
-    for g in range(geometry.groups):
-        _kernels.draw(
-            values.numpy(),
-            np.float32(top),
-            scales.numpy(),
-            tables.low,
-            means[g],
-            base,
-            sigmas[g],
-            flickers[g],
-            _NONE if wires is None else wires.share[0][g].numpy(),
-            _NONE if wires is None else wires.rest[0][g].numpy(),
-            np.uint64(noise.key(key, g)),
-            weights[g * n : (g + 1) * n],
-            quiet[g * n : (g + 1) * n],
-        )
-    return found, scales
+    found: Drawn = _POOL.take(_drawn_key(geometry, flicker), lambda: Drawn(geometry, torch.empty(shape), flicker))
+    scales = np.empty(geometry.n_out, np.float32)
+    _kernels.draw(
+        values.numpy(),
+        np.float32(top),
+        scales,
+        law.low,
+        law.means,
+        law.base,
+        law.sigmas,
+        law.flickers,
+        law.shares,
+        law.rest,
+        np.uint64(key),
+        geometry.machine.rows,
+        *found.arrays,
+    )
+    return found, torch.from_numpy(scales)
 
 
-def packed(panel: Panel) -> Drawn:
+def packed(geometry: Geometry, panel: Panel) -> Drawn:
     """Lay out columns that were drawn otherwise."""
-    flicker = None if panel.flicker is None else panel.flicker.to(torch.bfloat16).contiguous()
-    return Drawn(weights=panel.weights.contiguous(), flicker=flicker)
+    found = Drawn(geometry, panel.weights.contiguous(), panel.flicker is not None)
+    if panel.flicker is not None and found.flicker_parts is not None:
+        given = _Parts.within(panel.flicker.contiguous(), geometry.machine.rows)
+        for to, values in ((found.flicker_parts.whole, given.whole), (found.flicker_parts.rest, given.rest)):
+            if to is not None and values is not None:
+                to.copy_(values)
+    return found
 
 
 def multiply(
@@ -194,28 +307,24 @@ def multiply(
     bias : Tensor, shape (n_out,), or None
     """
     columns: Drawn = chip.panel
-    n, parts = len(geometry.layout.digit_weights) * len(x), len(geometry.parts)
-    inputs, currents = _POOL.take(n, geometry.n_in), _POOL.take(parts, n, geometry.n_columns)
-    squares = variances = None
-    if columns.flicker is not None:
-        squares = _POOL.take(n, geometry.n_in, dtype=torch.bfloat16)
-        variances = _POOL.take(parts, n, geometry.n_columns, dtype=torch.bfloat16)
-    _kernels.split(x.contiguous().numpy(), geometry.digit_widths, inputs.numpy(), _bits(squares))
-    _products(geometry, inputs, columns.weights, currents)
-    if squares is not None and variances is not None and columns.flicker is not None:
+    n, flicker = len(geometry.digit_widths) * len(x), columns.flicker_parts is not None
+    place = n, geometry.n_columns, geometry.n_in, geometry.machine.rows, flicker
+    room: _Room = _POOL.take(place, lambda: _Room(geometry, n, flicker))
+    _kernels.split(x.contiguous().numpy(), geometry.digit_widths, geometry.machine.rows, *room.split)
+    _products(room.inputs, columns.weight_parts.turned, room.results[0])
+    if room.squares is not None and columns.flicker_parts is not None:
         if _fast_bfloat16():
-            _products(geometry, squares, columns.flicker, variances)
+            _products(room.squares, columns.flicker_parts.turned, room.results[1])
         else:
-            exact = _POOL.take(parts, n, geometry.n_columns)
-            _products(geometry, squares.float(), columns.flicker.float(), exact)
-            variances.copy_(exact)
-            _POOL.give_back(exact)
+            exact = torch.empty(room.variances.shape)
+            results = _Parts.results(exact, geometry.n_in, geometry.machine.rows)
+            _products(room.squares.float(), columns.flicker_parts.float().turned, results)
+            room.variances.copy_(exact)
     tables = _tables(geometry, chip, ranges)
     out = torch.empty(len(x), geometry.n_out)
     low, high = (0, 0) if geometry.codes is None else geometry.codes
     _kernels.convert(
-        currents.numpy(),
-        np.empty((0, 0, 0), np.uint16) if variances is None else _bits(variances),
+        *room.found,
         np.float32(chip.scale),
         tables.floor,
         np.uint64(key),
@@ -226,27 +335,19 @@ def multiply(
         geometry.codes is not None,
         tables.factor,
         scale.numpy(),
-        np.zeros(geometry.n_out, np.float32) if bias is None else bias.contiguous().numpy(),
+        tables.no_bias if bias is None else bias.contiguous().numpy(),
         out.numpy(),
     )
-    for memory in (inputs, currents, squares, variances):
-        if memory is not None:
-            _POOL.give_back(memory)
+    _POOL.give_back(place, room)
     return out
 
 
-def _products(geometry: Geometry, given: Tensor, weights: Tensor, out: Tensor) -> None:
-    """Multiply the parts of inputs, shape (n, n_in), and columns, (n_columns, n_in), each with its own."""
-    rows, n_in = geometry.machine.rows, geometry.n_in
-    whole = n_in // rows
-    if whole:
-        a, b = (
-            matrix.as_strided((whole, matrix.shape[0], rows), (rows, n_in, 1), matrix.storage_offset())
-            for matrix in (given, weights)
-        )
-        torch.bmm(a, b.transpose(1, 2), out=out[:whole])
-    if n_in % rows:
-        torch.mm(given[:, whole * rows :], weights[:, whole * rows :].T, out=out[whole])
+def _products(given: _Parts, weights: _Parts, out: _Parts) -> None:
+    """Multiply the parts of inputs, n x inputs, and of columns, inputs x n_columns, each with its own, to `out`."""
+    if given.whole is not None and weights.whole is not None:
+        torch.bmm(given.whole, weights.whole, out=out.whole)
+    if given.rest is not None and weights.rest is not None:
+        torch.mm(given.rest, weights.rest, out=out.rest)
 
 
 def _tables(geometry: Geometry, chip: Chip, ranges: Ranges) -> _Tables:
@@ -278,4 +379,5 @@ def _made(geometry: Geometry, chip: Chip, ranges: Ranges) -> _Tables:
         gain=gain,
         offset=chip.converters.offset.numpy(),
         factor=factor,
+        no_bias=np.zeros(geometry.n_out, np.float32),
     )

@@ -157,6 +157,11 @@ class Geometry:
         return (digits, 1, 1)
 
     @cached_property
+    def floats_per_vector(self) -> int:
+        """Floats that a product of one vector takes on its way."""
+        return 2 * len(self.layout.digit_weights) * (self.n_in + len(self.parts) * self.n_columns)
+
+    @cached_property
     def digit_widths(self) -> Ints:
         """Bits of every input digit; int64 (digits,)."""
         return np.array(self.machine.input_digits, np.int64)

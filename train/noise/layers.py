@@ -27,17 +27,20 @@ class _Extended(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: "NoiseAwareLayer") -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: "NoiseAwareLayer", mode: Mode, scale: float
+    ) -> Tensor:
         ctx.save_for_backward(x, values)
         ctx.layer, ctx.biased = layer, bias is not None
-        return layer.hardware_forward(x, values, bias)
+        return layer.on_chip(x, values, bias, mode, scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, values = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        return (*ctx.layer.clean_backward(x, values, grad, (wanted[0], wanted[1], ctx.biased and wanted[2])), None)
+        found = ctx.layer.clean_backward(x, values, grad, (wanted[0], wanted[1], ctx.biased and wanted[2]))
+        return (*found, None, None, None)
 
 
 class NoiseAwareLayer(LowBitLayer):
@@ -71,7 +74,7 @@ class NoiseAwareLayer(LowBitLayer):
         simulation = self.simulation
         if simulation.mode is not None:
             return simulation.mode, 1.0
-        if not self.training:
+        if not self.training or simulation.settings.ramp.full == 0:
             return "noisy", 1.0
         quantizer = self.quantizer_of("weight")
         assert quantizer is not None
@@ -85,12 +88,12 @@ class NoiseAwareLayer(LowBitLayer):
 
     def begin(self) -> None:
         """Note that the network begins a batch."""
-        self._inside, self._batch, self.kept_graph = True, None, None
+        vars(self).update(_inside=True, _batch=None, kept_graph=None)  # what a module does to set them takes longer
         self.simulation.new_batch()
 
     def end(self) -> None:
         """Note that the network has done its forward pass: what belongs to its graph is let go."""
-        self._inside, self._batch, self.kept_graph = False, None, None
+        vars(self).update(_inside=False, _batch=None, kept_graph=None)
         self.simulation.new_batch()
 
     def _weights(self) -> tuple[Tensor, Tensor | None]:
@@ -98,9 +101,10 @@ class NoiseAwareLayer(LowBitLayer):
         if not self._inside:
             self.simulation.new_batch()
             return self.weight_and_bias()
-        if self._batch is None or (torch.is_grad_enabled() and not self._batch[0].requires_grad):
-            self._batch = self.weight_and_bias()
-        return self._batch
+        batch = self._batch
+        if batch is None or (torch.is_grad_enabled() and not batch[0].requires_grad):
+            vars(self)["_batch"] = batch = self.weight_and_bias()
+        return batch
 
     @torch.compiler.disable
     def forward(self, input: Tensor) -> Tensor:
@@ -108,8 +112,7 @@ class NoiseAwareLayer(LowBitLayer):
         mode, scale = self.current()
         simulation = self.simulation
         if self.training or simulation.calibrating:
-            with torch.no_grad():
-                simulation.learn_input(input, self.input_limit)
+            simulation.learn_input(input, self.input_limit)
         if mode == "float":
             return self.clean(input, self.weight, getattr(self, "bias", None))
         if not simulation.ready or (mode == "noisy" and not simulation.ranged and not self._learns):
@@ -129,7 +132,7 @@ class NoiseAwareLayer(LowBitLayer):
     def _noisy(self, x: Tensor, values: Tensor, bias: Tensor | None, mode: Mode, scale: float) -> Tensor:
         if self.training and self.simulation.settings.noise != "extended":
             return in_graph(self, x, values, bias, mode, scale)
-        y: Tensor = _Extended.apply(x, values, bias, self)
+        y: Tensor = _Extended.apply(x, values, bias, self, mode, scale)
         return y
 
     @property
@@ -154,9 +157,20 @@ class NoiseAwareLayer(LowBitLayer):
             Standard normals of the read noise of a part of the inputs, an input digit and a shape (n, n_columns), in
             place of the layer's own.
         """
-        mode, scale = self.current()
+        return self.on_chip(x, values, bias, *self.current(), normals)
+
+    def on_chip(
+        self,
+        x: Tensor,
+        values: Tensor,
+        bias: Tensor | None,
+        mode: Mode,
+        scale: float,
+        normals: Normals | None = None,
+    ) -> Tensor:
+        """Return what `hardware_forward` does, for what `current` gave; without gradients already."""
         simulation = self.simulation
-        matrix = values.detach().float().reshape(values.shape[0], -1).contiguous()
+        matrix = values.detach().float().contiguous().flatten(1)
         step = simulation.input_step(self.input_limit)
         integers = simulation.input_integers(x, step)
         if mode == "quantised":
@@ -165,13 +179,12 @@ class NoiseAwareLayer(LowBitLayer):
             exact = exact.mul_(self.broadcast(scales * step))
             return (exact if bias is None else exact + self.broadcast(bias)).to(x.dtype)
         chip = simulation.prepare(matrix, scale, training=self.training)
-        if self._learns and self.adc_limits is not None:
-            simulation.learn_ranges(self.pieces(integers), chip, self.adc_limits)
+        ranges = self.adc_limits
+        if self._learns and ranges is not None and simulation.learns_ranges:
+            simulation.learn_ranges(self.pieces(integers), chip, ranges)
         factor = chip.scales * step
         added = None if bias is None else bias.float()
-        parts = [
-            simulation.multiply(rows, chip, self.adc_limits, factor, added, normals) for rows in self.pieces(integers)
-        ]
+        parts = [simulation.multiply(rows, chip, ranges, factor, added, normals) for rows in self.pieces(integers)]
         whole = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self.folded(whole, x).to(x.dtype)
 
@@ -179,7 +192,7 @@ class NoiseAwareLayer(LowBitLayer):
         """Yield the vectors that the matrix multiplies, shape (n, n_in), as many at a time as fit the device."""
         most = self.simulation.largest_piece(x.device)
         for rows in self.rows(x, most):
-            yield from rows.split(most)
+            yield from (rows,) if len(rows) <= most else rows.split(most)
 
     def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
         """Yield the vectors that the matrix multiplies, `most` at a time where that is cheap."""
@@ -226,7 +239,7 @@ class NoiseAwareLinear(NoiseAwareLayer, LowBitLinear):
 
     def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
         """Yield all vectors at once."""
-        yield x.reshape(-1, x.shape[-1])
+        yield _as_matrix(x)
 
     def broadcast(self, values: Tensor) -> Tensor:
         """Return the values as they are: outputs are the last axis."""
@@ -234,7 +247,7 @@ class NoiseAwareLinear(NoiseAwareLayer, LowBitLinear):
 
     def folded(self, y: Tensor, x: Tensor) -> Tensor:
         """Return the products with the leading axes of `x`."""
-        return y.reshape(*x.shape[:-1], y.shape[-1])
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], y.shape[-1])
 
     def clean(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return ``x @ weight.T + bias``."""
@@ -244,13 +257,16 @@ class NoiseAwareLinear(NoiseAwareLayer, LowBitLinear):
         self, x: Tensor, weight: Tensor, grad: Tensor, wanted: tuple[bool, bool, bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients of ``x @ weight.T + bias``."""
-        flat = grad.reshape(-1, grad.shape[-1])
-        rows = x.reshape(-1, x.shape[-1])
+        flat, rows = _as_matrix(grad), _as_matrix(x)
         return (
-            (flat @ weight).reshape(x.shape) if wanted[0] else None,
+            (flat @ weight).view_as(x) if wanted[0] else None,
             flat.t() @ rows if wanted[1] else None,
             flat.sum(0) if wanted[2] else None,
         )
+
+
+def _as_matrix(x: Tensor) -> Tensor:
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
 
 
 class _Conv(NoiseAwareLayer):

@@ -31,7 +31,8 @@ def noise_aware(
     redraw: str = "batch",
     cells: str | None = None,
     seed: int = 0,
-    refresh_every: int = 100,
+    refresh_every: int = 200,
+    wires: str = "lumped",
     ramp: Ramp | None = None,
 ) -> nn.Module:
     """Let the layers of a network compute as a crossbar does, and learn as if it were perfect, in place.
@@ -66,8 +67,10 @@ def noise_aware(
         variance, which needs one number a weight. By default the latter, but ``each`` where a chip lasts or cells are
         stuck.
     seed : int, default 0
-    refresh_every : int, default 100
+    refresh_every : int, default 200
         Batches between two solutions of the wires, and draws of the converters' errors.
+    wires : {"lumped", "exact"}, default "lumped"
+        How wires are solved in training, see `tetrit.sim.crossbar.effective_conductance`.
     ramp : Ramp, optional
         How noise comes in along the progress that a `tetrit.train.Schedule` sets; by default all at once.
 
@@ -128,6 +131,7 @@ def noise_aware(
         cells=cells,
         seed=seed,
         refresh_every=refresh_every,
+        wires=wires,
         ramp=Ramp() if ramp is None else ramp,
     )
     prepared = any(isinstance(module, LowBitLayer) for module in model.modules())

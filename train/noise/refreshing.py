@@ -74,11 +74,16 @@ class Standing:
     thermal: Tensor | None
     compensation: Tensor | None
 
+    def wires_at(self, scale: float) -> Wires | None:
+        """Return the wires for a scale of the noise."""
+        return None if self.wires is None else self.wires.scaled(scale)
 
-def standing(geometry: Geometry, integers: Ints | None, device: torch.device) -> Standing:
+
+def standing(geometry: Geometry, integers: Ints | None, device: torch.device, method: str = "exact") -> Standing:
     """Work out what follows from integer weights, shape (n_out, n_in).
 
-    Wires are solved for the cells' mean conductances; what they make of others is that to first order.
+    Wires are solved for the cells' mean conductances, by a `method` of `effective_conductance`; what they make of
+    others is that to first order.
     """
     machine, layout = geometry.machine, geometry.layout
     statistics = level_statistics(machine)
@@ -102,7 +107,7 @@ def standing(geometry: Geometry, integers: Ints | None, device: torch.device) ->
         now = low / unit + statistics.mean[cells]
         effective, share = now, np.ones(now.shape)
         if machine.has_wires:
-            effective = _through_wires(machine, now * unit) / unit
+            effective = _through_wires(machine, now * unit, method) / unit
             share = np.minimum(np.divide(effective, now, out=share, where=now > 0), 1.0)
             for gathered, values in ((ideal, now), (found, effective), (shares, share)):
                 gathered.put(i, j, values)
@@ -112,7 +117,7 @@ def standing(geometry: Geometry, integers: Ints | None, device: torch.device) ->
         if compensates:
             before = low / unit + statistics.fresh[cells]
             if machine.has_wires:
-                before = _through_wires(machine, before * unit) / unit
+                before = _through_wires(machine, before * unit, method) / unit
             compensation[i, j] = before[:n_rows].sum() / effective[:n_rows].sum()
     wires = _wires(geometry, ideal, found, shares, variances, device) if machine.has_wires else None
     return Standing(
@@ -150,7 +155,7 @@ def _mean(values: Floats, weights: Floats, total: Floats) -> Floats:
     return np.divide(sums, total, out=np.ones_like(sums), where=total > 0)
 
 
-def _through_wires(machine: Crossbar, g_siemens: Floats) -> Floats:
+def _through_wires(machine: Crossbar, g_siemens: Floats, method: str) -> Floats:
     return effective_conductance(
         g_siemens,
         machine.r_row_ohm,
@@ -158,6 +163,7 @@ def _through_wires(machine: Crossbar, g_siemens: Floats) -> Floats:
         machine.r_driver_ohm,
         machine.r_sense_ohm,
         drive=machine.drive,
+        method=method,
     )
 
 

@@ -1,6 +1,6 @@
 """How a network's layers simulate their chips: modes of computing, when chips change, how noise comes in."""
 
-__all__ = ["CELLS", "MODES", "NOISES", "REDRAWS", "Mode", "Ramp", "Settings"]
+__all__ = ["CELLS", "MODES", "NOISES", "REDRAWS", "WIRES", "Mode", "Ramp", "Settings"]
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +15,7 @@ MODES: tuple[Mode, ...] = ("float", "quantised", "noisy")
 REDRAWS = ("batch", "epoch", "chip")
 CELLS = ("statistics", "each")
 NOISES = ("extended", "graph", "injection")
+WIRES = ("lumped", "exact")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ class Settings:
     redraw: str = "batch"
     cells: str = "statistics"
     seed: int = 0
-    refresh_every: int = 100
+    refresh_every: int = 200
+    wires: str = "lumped"
     ramp: Ramp = Ramp()
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class Settings:
         checks.choice("noise", self.noise, NOISES)
         checks.choice("redraw", self.redraw, REDRAWS)
         checks.choice("cells", self.cells, CELLS)
+        checks.choice("wires", self.wires, WIRES)
         object.__setattr__(self, "seed", checks.integer("seed", self.seed, minimum=0, maximum=MAX_SEED))
         object.__setattr__(self, "refresh_every", checks.integer("refresh_every", self.refresh_every))
         if self.redraw != "batch" and self.cells != "each":

@@ -72,6 +72,7 @@ class Simulation:
         self._standing: Standing | None = None
         self._cells: Cells | None = None
         self._tables: tuple[float, Tables] | None = None
+        self._law: tuple[float, Standing, compiled.Law] | None = None
         self._converters: Converters | None = None
         self._current: Chip | None = None
         self._golden: tuple[np.ndarray[Any, Any], Chip] | None = None
@@ -79,7 +80,7 @@ class Simulation:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        for name in ("_standing", "_cells", "_tables", "_converters", "_current", "_golden", "_device"):
+        for name in ("_standing", "_cells", "_tables", "_law", "_converters", "_current", "_golden", "_device"):
             state[name] = None
         return state
 
@@ -114,7 +115,7 @@ class Simulation:
     def new_batch(self) -> None:
         """Let the next call draw what `redraw` says."""
         if self._current is not None and isinstance(self._current.panel, compiled.Drawn):
-            self._current.panel.give_back()
+            self._current.panel.give_back(self.geometry)
         self._current = None
 
     def scales(self, values: Tensor) -> Tensor:
@@ -159,7 +160,7 @@ class Simulation:
             integers = None
             if machine.has_wires or machine.cell.thermal or machine.drift_compensation == "global":
                 integers = self.integers(values, self.scales(values)).cpu().numpy().astype(np.int64)
-            self._standing = standing(self.geometry, integers, device)
+            self._standing = standing(self.geometry, integers, device, self.settings.wires)
             seed = self.chip_seed
             if self.settings.redraw == "batch":
                 seed = noise.key(seed, _DRAW, self.draws // self.settings.refresh_every)
@@ -179,14 +180,13 @@ class Simulation:
 
     def _drawn(self, values: Tensor, scale: float) -> Chip:
         assert self._standing is not None and self._converters is not None
-        device, wires = values.device, self._standing.wires
-        wires = None if wires is None else wires.scaled(scale)
+        device = values.device
         key = self.key(_DRAW, self.draws)
         fits = values.is_cpu and compiled.fits(self.geometry, self._converters)
         panel: Panel | compiled.Drawn
         if self.settings.cells == "statistics" and fits:
-            tables = self.tables(device, scale)
-            panel, scales = compiled.drawn(self.geometry, tables, values, self.top, wires, key, flicker=self.flickers)
+            law = self._law_of(self._standing, scale)
+            panel, scales = compiled.drawn(self.geometry, law, values, self.top, key, flicker=self.flickers)
         elif self.settings.cells == "statistics":
             scales = self.scales(values)
             generator = generator_of(device, key)
@@ -194,7 +194,7 @@ class Simulation:
                 self.geometry,
                 self.tables(device, scale),
                 self.integers(values, scales),
-                wires,
+                self._standing.wires_at(scale),
                 lambda *shape: torch.randn(shape, generator=generator, device=device),
                 flicker=self.flickers,
                 shot=self.settings.machine.cell.shot,
@@ -202,8 +202,9 @@ class Simulation:
         else:
             scales = self.scales(values)
             cells = self._chip_cells(key, device)
+            wires = self._standing.wires_at(scale)
             panel = by_cells(self.geometry, cells, self.integers(values, scales), wires, scale)
-            panel = compiled.packed(panel) if fits else panel
+            panel = compiled.packed(self.geometry, panel) if fits else panel
         return Chip(
             panel=panel,
             scales=scales,
@@ -212,6 +213,13 @@ class Simulation:
             converters=self._converters,
             scale=scale,
         )
+
+    def _law_of(self, standing: Standing, scale: float) -> compiled.Law:
+        """Return what the compiled loops draw columns by, laid out anew when something has changed."""
+        if self._law is None or self._law[0] != scale or self._law[1] is not standing:
+            tables = self.tables(torch.device("cpu"), scale)
+            self._law = scale, standing, compiled.Law.of(self.geometry, tables, standing.wires_at(scale))
+        return self._law[2]
 
     @property
     def flickers(self) -> bool:
@@ -266,23 +274,28 @@ class Simulation:
 
     def largest_piece(self, device: torch.device) -> int:
         """Return how many vectors at a time make a piece of a batch."""
-        g = self.geometry
-        digits = len(g.layout.digit_weights)
-        each = 2 * digits * (g.n_in + len(g.parts) * g.n_columns)
-        return max(1, (_PIECE_CPU if device.type == "cpu" else _PIECE) // each)
+        return max(1, (_PIECE_CPU if device.type == "cpu" else _PIECE) // self.geometry.floats_per_vector)
 
     def learn_input(self, x: Tensor, limit: Tensor) -> None:
         """Let the range of the inputs follow a batch, or be that of it while calibrating."""
         if x.numel() == 0:
             return
-        self._learn("inputs", _largest(x), limit, _INPUT_MOMENTUM, known=self.ready)
+        pace, again = self._pace("inputs", _INPUT_MOMENTUM, known=self.ready)
+        x = x.detach()
+        if _is_plain(x):
+            _kernels.follow(x.numpy().reshape(-1), np.float32(pace), again, limit.numpy())
+        else:
+            _follow(x.abs().amax().float(), pace, again, limit)
         self.ready = True
 
-    def learn_ranges(self, pieces: Iterable[Tensor], chip: Chip, ranges: Tensor) -> None:
-        """Let the ranges of the converters follow a batch now and then, or be those of it while calibrating."""
+    @property
+    def learns_ranges(self) -> bool:
+        """Whether this batch's currents are looked at."""
         due = self.draws <= _OBSERVE_EVERY or self.draws % _OBSERVE_EVERY == 0
-        if self.ranged and not self.calibrating and not due:
-            return
+        return due or self.calibrating or not self.ranged
+
+    def learn_ranges(self, pieces: Iterable[Tensor], chip: Chip, ranges: Tensor) -> None:
+        """Let the ranges of the converters follow a batch, or be those of it while calibrating."""
         found: Tensor | None = None
         for piece in pieces:
             if len(piece) == 0:
@@ -290,42 +303,42 @@ class Simulation:
             largest = largest_currents(self.geometry, chip, piece)
             found = largest if found is None else torch.maximum(found, largest)
         if found is not None:
-            self._learn("ranges", found, ranges, _RANGE_MOMENTUM, known=self.ranged)
+            _follow(found, *self._pace("ranges", _RANGE_MOMENTUM, known=self.ranged), ranges)
             self.ranged = True
 
-    def _learn(self, what: str, found: Tensor, kept: Tensor, momentum: float, *, known: bool) -> None:
-        """Change what is known of a range; what is not finite does not count."""
-        if self.calibrating and what in self._calibrated:
-            found = torch.maximum(found, kept)
-        found = torch.where(found.isfinite(), found, kept)
+    def _pace(self, what: str, momentum: float, *, known: bool) -> tuple[float, bool]:
+        """Return how far a range goes to what is found, 1 all the way; and whether not below what it was."""
         if known and not self.calibrating:
-            kept.lerp_(found, momentum)
-        else:
-            kept.copy_(found)
-            self._calibrated.add(what)
+            return momentum, False
+        again = self.calibrating and what in self._calibrated
+        self._calibrated.add(what)
+        return 1.0, again
 
     def input_step(self, limit: Tensor) -> Tensor:
         """Return what an input step counts."""
-        return limit.clamp_min(_TINY) / self.geometry.input_range[1]
+        return limit.clamp_min(_TINY).div_(self.geometry.input_range[1])
 
     def input_integers(self, x: Tensor, step: Tensor) -> Tensor:
         """Return inputs as integers of the activation format, in float32."""
         low, high = self.geometry.input_range
-        if x.is_cpu and x.dtype == torch.float32:
-            flat = x.contiguous()
-            out = torch.empty_like(flat)
-            inverse = np.float32((1.0 / step).item())
-            _kernels.integers(
-                flat.numpy().reshape(-1), inverse, np.float32(low), np.float32(high), out.numpy().reshape(-1)
-            )
-            return out
+        if _is_plain(x):
+            flat = x.numpy()
+            out = np.empty_like(flat)
+            _kernels.integers(flat.reshape(-1), step.numpy()[()], np.float32(low), np.float32(high), out.reshape(-1))
+            return torch.from_numpy(out)
         return (x.float() * (1.0 / step)).round_().clamp_(low, high)
 
 
-def _largest(x: Tensor) -> Tensor:
-    if x.is_cpu and x.dtype == torch.float32 and x.is_contiguous():
-        return torch.tensor(_kernels.largest(x.numpy().reshape(-1)))
-    return x.abs().amax().float()
+def _is_plain(x: Tensor) -> bool:
+    """Return whether compiled loops take a tensor as it is."""
+    return x.is_cpu and x.dtype == torch.float32 and x.is_contiguous()
+
+
+@torch.no_grad()
+def _follow(found: Tensor, pace: float, again: bool, kept: Tensor) -> None:
+    """Do what `_kernels.follow` does, for what was found."""
+    found = torch.maximum(found, kept) if again else found
+    kept.lerp_(torch.where(found < torch.inf, found, kept), pace)  # neither infinite nor NaN; none is negative
 
 
 def generator_of(device: torch.device, key: int) -> torch.Generator:

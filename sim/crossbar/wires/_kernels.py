@@ -1,4 +1,4 @@
-"""Elimination of nodes without a subtraction: small blocks of cells, and panels of large ones.
+"""Elimination of nodes without a subtraction: small blocks of cells, panels of large ones, and single lines.
 
 A network is a matrix of weights: the conductance between each pair of nodes, nothing on the diagonal. Eliminating node
 k adds ``w_ik w_kj / sum of w_k`` to every other pair (star to mesh). Sums, products and quotients of numbers that are
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["cells", "factor_panel", "join"]
+__all__ = ["cells", "factor_panel", "join", "lines"]
 
 
 @njit(cache=True, nogil=True)
@@ -143,3 +143,52 @@ def factor_panel(panel: Any, outside: Any, through: Any, inverse: Any) -> None:
                 inverse[k, j] += share * inverse[i, j]
         for j in range(k + 1):
             inverse[k, j] /= panel[k, k]
+
+
+@njit(cache=True, nogil=True)
+def lines(loads: Any, r: float, r_end: float, two_sided: bool) -> Any:
+    """Return what lines side by side are at each of their nodes, of which `loads` are the conductances to ground.
+
+    Parameters
+    ----------
+    loads : array of float64, shape (nodes, lines)
+    r : float
+        Resistance between nodes.
+    r_end : float
+        Resistance between the first node and the source; not 0 unless `r` is.
+    two_sided : bool
+        Whether the last node is connected to the source as the first one is.
+
+    Returns
+    -------
+    array of float64, shape (nodes, lines)
+        Voltage without the node's own load, for a source of 1.
+    array of float64, shape (nodes, lines)
+        Resistance at which the node sees the line, without its own load.
+    """
+    n, width = loads.shape
+    voltage, seen = np.ones((n, width)), np.zeros((n, width))
+    if r_end == 0.0:
+        return voltage, seen
+    # from the source on: conductance that a node sees behind it, and voltage that it would have from there alone
+    behind, pushed = np.full(width, 1.0 / r_end), np.ones(width)
+    for k in range(n):
+        for i in range(width):
+            seen[k, i] = behind[i]
+            voltage[k, i] = pushed[i] * behind[i]
+            total = behind[i] + loads[k, i]
+            pushed[i] *= behind[i] / total
+            behind[i] = total / (1.0 + r * total)
+    # back again: what is ahead
+    behind[:] = 1.0 / r_end if two_sided else 0.0
+    pushed[:] = 1.0
+    for k in range(n - 1, -1, -1):
+        for i in range(width):
+            total = seen[k, i] + behind[i]
+            voltage[k, i] = (voltage[k, i] + pushed[i] * behind[i]) / total
+            seen[k, i] = 1.0 / total
+            total = behind[i] + loads[k, i]
+            if total > 0.0:
+                pushed[i] *= behind[i] / total
+            behind[i] = total / (1.0 + r * total)
+    return voltage, seen

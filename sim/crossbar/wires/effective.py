@@ -16,6 +16,7 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.sim.crossbar.wires._dissection import Network, transfer, work_bytes
 from tetrit.sim.crossbar.wires.checked import checked_array, checked_resistances
+from tetrit.sim.crossbar.wires.lumped import Wiring, lumped_conductance
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,15 +33,16 @@ def effective_conductance(
     r_sense_ohm: float = 0.0,
     *,
     drive: str = "one_sided",
+    method: str = "exact",
 ) -> Floats:
     """Return the matrix that a crossbar with resistive wires multiplies by.
 
     Row i is driven at its column-0 end, column j is sensed at a virtual ground past its last row. The column currents
     are ``v_rows @ result`` for any row voltages, so one call serves all input vectors.
 
-    Exact: every entry is right to about 1e-14 of itself (up to 1024 x 1024), however small it is, for any mix of
-    conductances and resistances, zeros among them. The number of BLAS threads changes no more than rounding, and with
-    threadpoolctl installed, which keeps BLAS to one, no number of threads changes a bit.
+    Exact unless told otherwise: every entry is right to about 1e-14 of itself (up to 1024 x 1024), however small it is,
+    for any mix of conductances and resistances, zeros among them. The number of BLAS threads changes no more than
+    rounding, and with threadpoolctl installed, which keeps BLAS to one, no number of threads changes a bit.
 
     Parameters
     ----------
@@ -54,6 +56,8 @@ def effective_conductance(
         In series with each row's driver and each column's sense amplifier.
     drive : {"one_sided", "two_sided"}
         Two-sided: the same voltage drives a row's other end too, through another driver and another row segment.
+    method : {"exact", "lumped"}
+        Lumped: approximately, in time proportional to the cells; see Notes for its error.
 
     Returns
     -------
@@ -75,7 +79,15 @@ def effective_conductance(
     eliminating the nodes between them (Schur complements), about 40 n^3 operations for n x n cells, nearly all of them
     in BLAS. The star-mesh transform adds, multiplies and divides numbers that are never negative, and takes no
     difference (the idea of Grassmann, Taksar and Heyman, Operations Research 33 (1985) 1107, for Markov chains), which
-    is why small entries keep their digits. All resistances are finite, so that no line floats; a column without
+    is why small entries keep their digits.
+
+    ``lumped`` solves each line as a ladder whose other ends are what the crossing lines let through, and corrects what
+    comes of it by the ratio of exact to ladder solution on a grid of at most 32 x 32, where cells are lumped together;
+    up to that size it is exact. Sums over the array are right to 5 % of the square of the share that wires take, and
+    results for random voltages to a third of that square (0.3 % where they take 10 %, measured on bell-shaped weights;
+    2 % at 30 %). Single small cells between large ones can be far off. The construction is **our own**.
+
+    All resistances are finite, so that no line floats; a column without
     conductance senses nothing.
 
     Examples
@@ -96,26 +108,37 @@ def effective_conductance(
     g = checked_array("g_siemens", g_siemens, negative=False)
     r_row, r_col, r_driver, r_sense = checked_resistances(g.shape, r_row_ohm, r_col_ohm, r_driver_ohm, r_sense_ohm)
     checks.choice("drive", drive, ("one_sided", "two_sided"))
+    checks.choice("method", method, ("exact", "lumped"))
     largest = float(g.max())
     if largest == 0.0 or max(r_row, r_col, r_driver, r_sense) == 0.0:
         return g.copy()
-    unit = math.ldexp(1.0, math.frexp(largest)[1])  # a power of two: scaling by it loses nothing
-
-    def weight(name: str, ohm: float) -> float:
+    for name, ohm in (("row", r_row), ("col", r_col), ("driver", r_driver), ("sense", r_sense)):
         if not ohm * largest <= _MOST:
             raise InvalidValueError(
-                f"`{name}` must be at most {_MOST:g} over the largest conductance, {largest:g} S, got {ohm:g} ohm"
+                f"`r_{name}_ohm` must be at most {_MOST:g} over the largest conductance, {largest:g} S, got {ohm:g} ohm"
             )
-        return 0.0 if ohm * largest < _LEAST else 1.0 / (ohm * unit)
+    wiring = Wiring(r_row=r_row, r_col=r_col, r_driver=r_driver, r_sense=r_sense, two_sided=drive == "two_sided")
+    return _exact(g, wiring) if method == "exact" else lumped_conductance(g, wiring, _exact)
 
-    both = drive == "two_sided"
-    w_row, w_col = weight("r_row_ohm", r_row), weight("r_col_ohm", r_col)
-    w_driver = weight("r_driver_ohm", r_driver) and weight("r_driver_ohm", r_row + r_driver)
-    w_sense = weight("r_sense_ohm", r_sense) and weight("r_sense_ohm", r_col + r_sense)
-    if both and not w_row:
+
+def _exact(g: Floats, wiring: Wiring) -> Floats:
+    largest = float(g.max())
+    unit = math.ldexp(1.0, math.frexp(largest)[1])  # a power of two: scaling by it loses nothing
+
+    def weight(ohm: float, before: float = 0.0) -> float:
+        return 0.0 if ohm * largest < _LEAST else 1.0 / ((before + ohm) * unit)
+
+    w_row, w_col = weight(wiring.r_row), weight(wiring.r_col)
+    w_driver, w_sense = weight(wiring.r_driver, wiring.r_row), weight(wiring.r_sense, wiring.r_col)
+    if wiring.two_sided and not w_row:
         w_driver *= 2.0
     net = Network(
-        g=g / unit, w_row=w_row, w_driver=w_driver or w_row, w_col=w_col, w_sense=w_sense or w_col, two_sided=both
+        g=g / unit,
+        w_row=w_row,
+        w_driver=w_driver or w_row,
+        w_col=w_col,
+        w_sense=w_sense or w_col,
+        two_sided=wiring.two_sided,
     )
     import numba
 
