@@ -81,14 +81,13 @@ def effective_conductance(
     difference (the idea of Grassmann, Taksar and Heyman, Operations Research 33 (1985) 1107, for Markov chains), which
     is why small entries keep their digits.
 
-    ``lumped`` solves each line as a ladder whose other ends are what the crossing lines let through, and corrects what
-    comes of it by the ratio of exact to ladder solution on a grid of at most 32 x 32, where cells are lumped together;
-    up to that size it is exact. Sums over the array are right to 5 % of the square of the share that wires take, and
-    results for random voltages to a third of that square (0.3 % where they take 10 %, measured on bell-shaped weights;
-    2 % at 30 %). Single small cells between large ones can be far off. The construction is **our own**.
+    ``lumped`` solves each line as a ladder that its own cells load, and corrects what comes of it by the ratio of exact
+    to ladder solution on a grid of at most 16 x 16, where cells are lumped together; up to that size it is exact. Sums
+    over the array are right to 6 % of the square of the share that wires take, and results for random voltages to a
+    third of that square (0.3 % where they take 10 %, measured on bell-shaped weights; 2 % at 30 %). Single small cells
+    between large ones can be far off. The construction is **our own**.
 
-    All resistances are finite, so that no line floats; a column without
-    conductance senses nothing.
+    All resistances are finite, so that no line floats; a column without conductance senses nothing.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from tetrit.sim.crossbar.wires import _kernels
 
 Floats = npt.NDArray[np.float64]
 
-_COARSE = 32
+_COARSE = 16
 """Rows and columns of the coarser grid at most; arrays of up to as many are solved exactly."""
 
 
@@ -60,20 +60,16 @@ def lumped_conductance(g: Floats, wiring: Wiring, exact: Callable[[Floats, Wirin
 
 
 def _each_line(g: Floats, wiring: Wiring) -> Floats:
-    """Return effective conductances where a row's voltages see the columns' resistances to the sense amplifiers only.
+    """Return effective conductances where a row's voltages see the cells only.
 
     A cell passes on its share of a row's voltage, what its column's wire lets through, and its own conductance in
-    series with the resistances at which it sees its row and its column; the other cells load both lines as far as
-    the resistance of the line at their other end lets them.
+    series with the resistances at which it sees its row and its column; the other cells load both lines.
     """
-    in_row, in_col = np.zeros_like(g), np.zeros_like(g)
-    for _ in range(2):
-        loads = np.ascontiguousarray((g / (1.0 + g * in_col)).T)
-        driven, seen = _kernels.lines(loads, wiring.r_row, wiring.r_row + wiring.r_driver, wiring.two_sided)
-        loads = np.ascontiguousarray((g / (1.0 + g * in_row))[::-1])
-        let, left = _kernels.lines(loads, wiring.r_col, wiring.r_col + wiring.r_sense, False)
-        in_row, in_col = seen.T, left[::-1]
-    found: Floats = g * driven.T * let[::-1] / (1.0 + g * (in_row + in_col))
+    driven, by_row = _kernels.lines(
+        np.ascontiguousarray(g.T), wiring.r_row, wiring.r_row + wiring.r_driver, wiring.two_sided
+    )
+    passed, by_col = _kernels.lines(np.ascontiguousarray(g[::-1]), wiring.r_col, wiring.r_col + wiring.r_sense, False)
+    found: Floats = g * driven.T * passed[::-1] / (1.0 + g * (by_row.T + by_col[::-1]))
     return found
 
 
