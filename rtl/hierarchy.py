@@ -10,7 +10,7 @@ __all__ = ["Hierarchy", "lower", "require_component"]
 
 import gc
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from amaranth.hdl._ir import Design, Fragment, Instance, PortDirection, build_ne
 from amaranth.lib import wiring
 
 from tetrit.errors import InvalidValueError
+from tetrit.rtl.fingerprint import fingerprint
 
 _SELF = "@"
 _PORT = re.compile(
@@ -111,6 +112,7 @@ class _Lowering:
 
     def __init__(self, component: wiring.Component, name: str, ports: _Ports):
         self._texts: dict[tuple[str, str], str] = {}
+        self._known: dict[Hashable, tuple[str, dict[str, str]]] = {}
         self._rtlil: list[str] = []
         self._modules: list[str] = []
         self._names: set[str] = {name}
@@ -155,11 +157,19 @@ class _Lowering:
             if component is None or ports is None:
                 continue
             ports += self._outer_signals(child, ports)
-            text, directions = self._emit(child, ports, top=False)
+            name = type(component).__name__.lstrip("_")
+            key = name, fingerprint(child, ports)
+            known = self._known.get(key)
+            if known is None:
+                text, directions = self._emit(child, ports, top=False)
+                known = (self._add(text, name) if directions else name), directions
+                if key[1] is not None:
+                    self._known[key] = known
+            module, directions = known
             if not directions:
                 continue
             instance = Instance(
-                self._add(text, type(component).__name__.lstrip("_")),
+                module,
                 *(("o" if directions[port] == "output" else "i", port, signal) for port, signal, _ in ports),
             )
             fragment.subfragments[index] = (instance, child_name, src_loc)

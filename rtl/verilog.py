@@ -62,7 +62,7 @@ def to_verilog(component: wiring.Component, name: str) -> str:
     """
     design = lower(component, name)
     files = {module: f"{number}.v" for number, module in enumerate(design.modules)}
-    script = "read_rtlil in.il\nproc\nopt_clean\nopt_dff -simple-dffe\nopt_clean -purge\n"
+    script = "read_rtlil in.il\nproc\nopt_clean\nopt_merge\nopt_clean\nopt_dff -simple-dffe\nopt_clean -purge\n"
     script += "".join(f"select {module}\nwrite_verilog -noattr -selected {file}\n" for module, file in files.items())
     texts = yosys.run(script, {"in.il": design.rtlil}, tuple(files.values()))
     return "\n".join(_without_banner(texts[file]) for file in files.values())
