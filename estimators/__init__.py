@@ -24,6 +24,7 @@ __all__ = [
     "DoubleRounding",
     "Estimator",
     "Fairy",
+    "FormatSTE",
     "GaussWS",
     "KSorted",
     "LearnedTable",
@@ -53,6 +54,7 @@ from typing import Any
 from tetrit import checks
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.denseshift import DenseShift
+from tetrit.estimators.format_ste import FormatSTE
 from tetrit.estimators.pot import PowerOfTwo
 from tetrit.estimators.surrogates import (
     SURROGATES,
@@ -86,6 +88,7 @@ _CLASSES: dict[str, type[Estimator]] = {
     for cls in (
         STE,
         ClippedSTE,
+        FormatSTE,
         SZT,
         PowerOfTwo,
         DenseShift,

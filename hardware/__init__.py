@@ -3,6 +3,7 @@
 __all__ = [
     "CROSSBAR_WEIGHTS",
     "DATAFLOWS",
+    "SIMD_FORMATS",
     "WEIGHT_FORMATS",
     "Adc",
     "Cell",
@@ -10,6 +11,7 @@ __all__ = [
     "Crossbar",
     "Dac",
     "Device",
+    "LaneMode",
     "Machine",
     "Memory",
     "RampAdc",
@@ -22,6 +24,7 @@ __all__ = [
     "load",
     "load_crossbar",
     "load_shift_array",
+    "load_simd_engine",
     "presets",
     "technologies",
     "to_dict",
@@ -34,7 +37,7 @@ from tetrit.hardware.device import Device, devices
 from tetrit.hardware.memory import Memory
 from tetrit.hardware.ramp import RampAdc
 from tetrit.hardware.shift_array import DATAFLOWS, WEIGHT_FORMATS, ShiftArray
-from tetrit.hardware.simd_engine import SimdEngine
+from tetrit.hardware.simd_engine import SIMD_FORMATS, LaneMode, SimdEngine
 from tetrit.hardware.technology import Cell, CellOutput, Technology, technologies
 from tetrit.hardware.toml import (
     Machine,
@@ -43,6 +46,7 @@ from tetrit.hardware.toml import (
     load,
     load_crossbar,
     load_shift_array,
+    load_simd_engine,
     presets,
     to_dict,
     to_toml,

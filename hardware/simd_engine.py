@@ -12,7 +12,7 @@ from tetrit.hardware.memory import Memory
 SIMD_FORMATS: tuple[str, ...] = ("fp4_e2m1", "posit4_1", "posit8_0", "posit16_1")
 PORT_BITS = 16
 MAC_LATENCY = 3
-READOUT_LATENCY = 3
+READOUT_LATENCY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class SimdEngine:
 
     @property
     def readout_latency(self) -> int:
-        """Cycles from an element's finished quires to the code: lanes' sum and bias, normalise, round."""
+        """Cycles from an element's finished quires to the code: sum and bias; absolute value; normalise; round."""
         return READOUT_LATENCY
 
     @property

@@ -7,6 +7,7 @@ __all__ = [
     "load",
     "load_crossbar",
     "load_shift_array",
+    "load_simd_engine",
     "presets",
     "to_dict",
     "to_toml",
@@ -16,7 +17,7 @@ import dataclasses
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError, unknown_name
@@ -26,12 +27,14 @@ from tetrit.hardware.device import Device
 from tetrit.hardware.memory import Memory
 from tetrit.hardware.ramp import RampAdc
 from tetrit.hardware.shift_array import ShiftArray
+from tetrit.hardware.simd_engine import SimdEngine
 
-Machine = ShiftArray | Crossbar
+Machine = ShiftArray | Crossbar | SimdEngine
+AnyMachine = TypeVar("AnyMachine", ShiftArray, Crossbar, SimdEngine)
 
-KINDS: dict[str, type[Machine]] = {"crossbar": Crossbar, "shift_array": ShiftArray}
+KINDS: dict[str, type[Machine]] = {"crossbar": Crossbar, "shift_array": ShiftArray, "simd_engine": SimdEngine}
 PARTS: dict[str, type[Any]] = {
-    **dict.fromkeys(("weight_memory", "act_memory", "acc_memory"), Memory),
+    **dict.fromkeys(("weight_memory", "act_memory", "acc_memory", "result_memory"), Memory),
     "dac": Dac,
     "adc": Adc,
     "ramp": RampAdc,
@@ -56,7 +59,7 @@ def load(source: str | Path) -> Machine:
 
     Returns
     -------
-    ShiftArray or Crossbar
+    ShiftArray, SimdEngine or Crossbar
         Validated.
 
     Raises
@@ -92,6 +95,14 @@ def load_shift_array(source: str | Path) -> ShiftArray:
     return machine
 
 
+def load_simd_engine(source: str | Path) -> SimdEngine:
+    """Load a machine as `load` does, for what only a SIMD engine can do; any other is an InvalidValueError."""
+    machine = load(source)
+    if not isinstance(machine, SimdEngine):
+        raise InvalidValueError(f"{source}: a simd_engine is needed here, got a {_kind(machine)}")
+    return machine
+
+
 def load_crossbar(source: str | Path) -> Crossbar:
     """Load a machine as `load` does, for what only a crossbar can do; any other is an InvalidValueError."""
     machine = load(source)
@@ -101,16 +112,16 @@ def load_crossbar(source: str | Path) -> Crossbar:
 
 
 def changed(
-    machine: Crossbar, changes: Mapping[str, Any], *, where: str = "changes", folder: Path | None = None
-) -> Crossbar:
-    """Return a crossbar with some fields changed as a file would give them.
+    machine: AnyMachine, changes: Mapping[str, Any], *, where: str = "changes", folder: Path | None = None
+) -> AnyMachine:
+    """Return a machine with some fields changed as a file would give them.
 
     Parameters
     ----------
-    machine : Crossbar
+    machine : ShiftArray, SimdEngine or Crossbar
     changes : mapping
-        Fields, as in `from_dict`. A table for a converter or the device changes the fields that it has, and leaves the
-        others.
+        Fields, as in `from_dict`. A table for a converter, a memory or the device changes the fields that it has, and
+        leaves the others.
     where, folder
         As for `from_dict`.
 
@@ -132,7 +143,7 @@ def changed(
         within = isinstance(value, Mapping) and isinstance(table.get(key), Mapping)
         table[key] = {**table[key], **value} if within else value
     found = from_dict(table, where=where, folder=folder)
-    assert isinstance(found, Crossbar)
+    assert isinstance(found, type(machine))
     return found
 
 

@@ -3,14 +3,16 @@
 __all__ = ["check_machine", "compile_network"]
 
 from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.hardware import Crossbar, Machine, ShiftArray
-from tetrit.sim import CompiledLayer, Program, QuantizedLinear, Workload
+from tetrit.hardware import Crossbar, Machine, ShiftArray, SimdEngine
+from tetrit.hls.simd import compile_simd
+from tetrit.sim import CompiledLayer, Program, QuantizedLinear, SimdProgram, Workload
 from tetrit.sim.requantize import dyadic
 from tetrit.sim.shift import best_mapping
 
@@ -29,45 +31,64 @@ def check_machine(machine: Machine) -> None:
         )
 
 
-def compile_network(layers: Sequence[QuantizedLinear], machine: Machine, *, batch: int) -> Program:
+@overload
+def compile_network(layers: Sequence[QuantizedLinear], machine: ShiftArray | Crossbar, *, batch: int) -> Program: ...
+
+
+@overload
+def compile_network(layers: Sequence[QuantizedLinear], machine: SimdEngine, *, batch: int) -> SimdProgram: ...
+
+
+def compile_network(layers: Sequence[QuantizedLinear], machine: Any, *, batch: int) -> Program | SimdProgram:
     """Compile fully connected layers for a machine.
 
     The unit of a layer's accumulators is ``in_scale * weight_scale * 2**lsb_exponent``; biases are rounded to it,
     half to even. Requantisation multiplies by that unit over `out_scale`, as a dyadic number. On a crossbar both are
     digital and follow the conversion, in registers of `ACC_BITS` and `MULTIPLIER_BITS`.
 
+    A SIMD engine rounds to `out_format` itself and scales by powers of two only, which all scales must be; its biases
+    are in units of the quire. See `tetrit.hls.simd`.
+
     Parameters
     ----------
     layers : sequence of QuantizedLinear
         In order; each layer's outputs are the next one's inputs.
-    machine : ShiftArray or Crossbar
-        Target; its formats must be the layers'.
+    machine : ShiftArray, Crossbar or SimdEngine
+        Target; its formats must be the layers', or, of a SIMD engine, have them among its own.
     batch : int
         Activation vectors per run, for the choice of tiles.
 
     Returns
     -------
-    Program
+    Program, or SimdProgram for a SimdEngine
 
     Raises
     ------
     InvalidValueError
         No layers, a format that the machine lacks, or layers that do not fit each other; the message names the layer.
-        A crossbar with a `ramp`.
+        A crossbar with a `ramp`. On a SIMD engine a scale that is no power of two, or what its quire cannot hold.
 
     Notes
     -----
     Dyadic requantisation: Yao et al., HAWQ-V3, arXiv 2011.10680.
     """
     if not isinstance(machine, Machine):
-        raise TypeError(f"`machine` must be a ShiftArray or a Crossbar, got {machine!r}")
+        raise TypeError(f"`machine` must be a ShiftArray, a Crossbar or a SimdEngine, got {machine!r}")
     check_machine(machine)
     batch = checks.integer("batch", batch)
     if not layers:
         raise InvalidValueError("a network needs at least one layer")
-    compiled = []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        _check(layer, following, machine)
+        if not isinstance(machine, SimdEngine):
+            _check_formats(layer, machine)
+        _check_following(layer, following)
+    return compile_simd(layers, machine) if isinstance(machine, SimdEngine) else _integers(layers, machine, batch)
+
+
+def _integers(layers: Sequence[QuantizedLinear], machine: ShiftArray | Crossbar, batch: int) -> Program:
+    """Return the program of a machine whose sums are integers that are requantised."""
+    compiled = []
+    for layer in layers:
         unit = layer.in_scale * layer.weight_scale * 2.0**machine.weights.lsb_exponent
         bias = np.rint(layer.bias / unit)
         acc_bits, multiplier_bits = _widths(layer, bias, machine)
@@ -90,7 +111,7 @@ def compile_network(layers: Sequence[QuantizedLinear], machine: Machine, *, batc
     return Program(machine=machine, layers=tuple(compiled), batch=batch)
 
 
-def _widths(layer: QuantizedLinear, bias: npt.NDArray[np.float64], machine: Machine) -> tuple[int, int]:
+def _widths(layer: QuantizedLinear, bias: npt.NDArray[np.float64], machine: ShiftArray | Crossbar) -> tuple[int, int]:
     """Return the bits of a layer's accumulator and of its requantiser's multiplier."""
     acc_bits = machine.acc_bits if isinstance(machine, ShiftArray) else ACC_BITS
     reach = float(np.abs(bias).max())
@@ -102,13 +123,16 @@ def _widths(layer: QuantizedLinear, bias: npt.NDArray[np.float64], machine: Mach
     return acc_bits, machine.multiplier_bits if isinstance(machine, ShiftArray) else MULTIPLIER_BITS
 
 
-def _check(layer: QuantizedLinear, following: QuantizedLinear | None, machine: Machine) -> None:
+def _check_formats(layer: QuantizedLinear, machine: ShiftArray | Crossbar) -> None:
     for field, has, wants in (
         ("weight_format", layer.weight_format, machine.weight_format),
         ("in_format", layer.in_format, machine.act_format),
     ):
         if has != wants:
             raise InvalidValueError(f"layer '{layer.name}': `{field}` is {has}, the machine takes {wants}")
+
+
+def _check_following(layer: QuantizedLinear, following: QuantizedLinear | None) -> None:
     if following is None:
         return
     if following.weight.shape[0] != layer.weight.shape[1]:

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tetrit.report import style
-from tetrit.report.figures import analog, costs, network, silicon
+from tetrit.report.figures import analog, costs, network, rounding, silicon
 from tetrit.report.numbers import origin
 
 _Report = Mapping[str, Any]
@@ -67,6 +67,13 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[_Report], Figure | None], Callabl
         "every estimator.",
         network.accuracy,
         lambda report: f"measured on {report['accuracy']['n_test']:,} held-out images",
+    ),
+    (
+        "formats",
+        "Accuracy by formats of the layers",
+        "Accuracy of this run's network and of networks with one format everywhere, rounded without and with training.",
+        rounding.formats,
+        lambda report: f"measured in codes on {report['accuracy']['n_test']:,} held-out images",
     ),
     ("training", "Training curves", "Loss and accuracy over the epochs.", network.training, lambda report: "measured"),
     (
@@ -174,9 +181,9 @@ def draw(report: _Report) -> dict[str, Plot]:
     Returns
     -------
     dict of str to Plot
-        By name: ``accuracy``, ``training``, ``weight_codes``, ``layers``, ``roofline``, ``energy``, ``area``,
-        ``szt_vs_ternary``, ``verify``, ``crossbar_accuracy``, ``drift``, ``effective_weights``, ``crossbar_layers``,
-        ``crossbar_energy``, in this order.
+        By name: ``accuracy``, ``formats``, ``training``, ``weight_codes``, ``layers``, ``roofline``, ``energy``,
+        ``area``, ``szt_vs_ternary``, ``verify``, ``crossbar_accuracy``, ``drift``, ``effective_weights``,
+        ``crossbar_layers``, ``crossbar_energy``, in this order.
     """
     plots: dict[str, Plot] = {}
     with style.themed():

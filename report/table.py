@@ -26,7 +26,9 @@ def summary(report: Mapping[str, Any]) -> str:
         At most 80 columns as long as names are short; no line feed at the end.
     """
     return "\n\n".join(
-        part for part in (_overview(report), _layers(report), _accuracy(report), _crossbar(report)) if part
+        part
+        for part in (_overview(report), _layers(report), _accuracy(report), _formats(report), _crossbar(report))
+        if part
     )
 
 
@@ -35,14 +37,17 @@ def _overview(report: Mapping[str, Any]) -> str:
     machine = report["machine"]
     size = f"{machine['rows']} x {machine['cols']}, " if {"rows", "cols"} <= machine.keys() else ""
     per_image = significant(report["cycles_per_image"], 4)
+    kind = "codes" if "formats" in report else "integers"
     rows = [
-        ("accuracy", f"{percent(accuracy['machine'])} on the machine (integers), {percent(accuracy['float'])} float"),
+        ("accuracy", f"{percent(accuracy['machine'])} on the machine ({kind}), {percent(accuracy['float'])} float"),
         ("cycles", f"{report['cycles']:,} ({per_image} per image, {report['images']:,} images)"),
         ("latency", f"{significant(report['latency_us'], 4)} us at {size}{significant(report['clock_mhz'])} MHz"),
     ]
     if "energy_uj" in report:
         sources = origin(report["energy_uj"]["sources"].values())
         rows.append(("energy", f"{significant(report['energy_per_image_nj'], 4)} nJ per image ({sources})"))
+    elif "formats" in report:
+        rows.append(("energy", "not priced"))
     if "area_mm2" in report:
         sources = origin(report["area_mm2"]["sources"].values())
         rows.append(("area", f"{significant(report['area_mm2']['total'], 4)} mm2 ({sources})"))
@@ -87,6 +92,26 @@ def _accuracy(report: Mapping[str, Any]) -> str:
     ]
     body.append(("mean", percent(accuracy["float"]), percent(accuracy["quantized"]), percent(accuracy["machine"])))
     return _table(("seed", "float", "quantised", "machine"), body, "<>>>")
+
+
+def _formats(report: Mapping[str, Any]) -> str:
+    """Return the formats of the layers, and how other choices compare; nothing for a run without them."""
+    if "formats" not in report:
+        return ""
+    block = report["formats"]
+    chosen = [(_line(layer["name"]), layer["act"], layer["weight"], layer["out"]) for layer in block["layers"]]
+    body = [
+        (
+            _line(network["name"]),
+            significant(network["mean_bits"]),
+            f"{network['cycles']:,}",
+            percent(network["post_training"]),
+            percent(network["trained"]),
+        )
+        for network in block["networks"]
+    ]
+    head = ("formats", "bits", "cycles", "rounded", "trained on")
+    return f"{_table(('layer', 'inputs', 'weights', 'outputs'), chosen, '<<<<')}\n\n{_table(head, body, '<>>>>')}"
 
 
 def _crossbar(report: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ __all__ = [
     "Downsizer",
     "Energy",
     "LibertyError",
+    "MatmulCoprocessor",
     "ModuleArea",
     "Requantizer",
     "SZTDecoder",
@@ -19,6 +20,8 @@ __all__ = [
     "WeightDecoder",
     "build",
     "components",
+    "default_machine",
+    "full_name",
     "load_technology",
     "simulate",
     "synthesize",
@@ -26,7 +29,8 @@ __all__ = [
 ]
 
 from tetrit.rtl.activity import Activity, Energy, simulate
-from tetrit.rtl.components import build, components
+from tetrit.rtl.components import build, components, default_machine, full_name
+from tetrit.rtl.coprocessor import MatmulCoprocessor
 from tetrit.rtl.gearbox import Downsizer, Upsizer
 from tetrit.rtl.liberty_syntax import LibertyError
 from tetrit.rtl.requantizer import Requantizer

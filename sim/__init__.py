@@ -3,12 +3,14 @@
 __all__ = [
     "Chip",
     "CompiledLayer",
+    "CompiledSimdLayer",
     "CrossbarEngine",
     "Mapping",
     "Program",
     "QuantizedLinear",
     "Run",
     "ShiftEngine",
+    "SimdProgram",
     "SimdSimulator",
     "Workload",
     "build",
@@ -19,10 +21,18 @@ from typing import Any, overload
 import numpy as np
 
 from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
-from tetrit.sim.cost import AnalogPrices, Prices
+from tetrit.sim.cost import AnalogPrices, Prices, SimdPrices
 from tetrit.sim.crossbar import CrossbarEngine
 from tetrit.sim.execute import Chip
-from tetrit.sim.program import CompiledLayer, Mapping, Program, QuantizedLinear, Workload
+from tetrit.sim.program import (
+    CompiledLayer,
+    CompiledSimdLayer,
+    Mapping,
+    Program,
+    QuantizedLinear,
+    SimdProgram,
+    Workload,
+)
 from tetrit.sim.run import Run
 from tetrit.sim.shift import ShiftEngine
 from tetrit.sim.simd import SimdSimulator
@@ -41,7 +51,9 @@ def build(
 
 
 @overload
-def build(machine: SimdEngine, rng: np.random.Generator | None = None) -> SimdSimulator: ...
+def build(
+    machine: SimdEngine, rng: np.random.Generator | None = None, *, prices: SimdPrices | None = None
+) -> SimdSimulator: ...
 
 
 def build(
@@ -56,8 +68,8 @@ def build(
     rng : numpy.random.Generator, optional
         Source of a machine's randomness: an analog one takes the seed of its chip from it, one number; without it the
         chip has seed 0. A digital machine has no randomness and ignores it.
-    prices : Prices or AnalogPrices, optional
-        Energy per event; by default the committed table's. There are none of a SimdEngine yet.
+    prices : Prices, SimdPrices or AnalogPrices, optional
+        Energy per event; by default the committed table's.
 
     Returns
     -------
@@ -74,9 +86,9 @@ def build(
             raise TypeError(f"`prices` of a ShiftArray must be Prices, got {prices!r}")
         return ShiftEngine(machine, prices)
     if isinstance(machine, SimdEngine):
-        if prices is not None:
-            raise TypeError("`prices` of a SimdEngine do not exist yet; leave them out")
-        return SimdSimulator(machine)
+        if prices is not None and not isinstance(prices, SimdPrices):
+            raise TypeError(f"`prices` of a SimdEngine must be SimdPrices, got {prices!r}")
+        return SimdSimulator(machine, prices=prices)
     if not isinstance(machine, Crossbar):
         raise TypeError(f"`machine` must be a ShiftArray, a SimdEngine or a Crossbar, got {machine!r}")
     if rng is not None and not isinstance(rng, np.random.Generator):

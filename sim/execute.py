@@ -5,7 +5,7 @@ __all__ = ["Chip", "LayerRun", "check_memory", "execute", "needs_calibration"]
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,11 @@ from tetrit.sim.crossbar.chain import ReadNoise
 from tetrit.sim.crossbar.fault_maps import layer_faults
 from tetrit.sim.crossbar.mapping import Layout
 from tetrit.sim.crossbar.wires.effective import free_bytes
-from tetrit.sim.program import CompiledLayer, Program
+from tetrit.sim.program import CompiledLayer, Program, SimdProgram
 from tetrit.sim.requantize import requantize, requantize_real
 from tetrit.sim.run import Run
 from tetrit.sim.shift import ShiftEngine
+from tetrit.sim.simd.execute import SimdLayerRun, execute_simd
 
 Ints = npt.NDArray[np.int64]
 
@@ -222,19 +223,34 @@ def needs_calibration(machine: Crossbar) -> bool:
     return machine.adc_bits is not None and machine.adc.range.startswith("calibrated")
 
 
+@overload
 def execute(
     program: Program, x: Ints, *, seed: int = 0, time_s: float | None = None, calibration: Ints | None = None
-) -> list[LayerRun]:
-    """Run a program on its machine: bit-exactly on a shift array, as one chip on a crossbar.
+) -> list[LayerRun]: ...
+
+
+@overload
+def execute(program: SimdProgram, x: npt.ArrayLike) -> list[SimdLayerRun]: ...
+
+
+def execute(
+    program: Program | SimdProgram,
+    x: Any,
+    *,
+    seed: int = 0,
+    time_s: float | None = None,
+    calibration: Ints | None = None,
+) -> Any:
+    """Run a program on its machine: bit-exactly on a digital one, as one chip on a crossbar.
 
     Parameters
     ----------
-    program : Program
+    program : Program or SimdProgram
         Compiled layers.
-    x : ndarray of int64, shape (batch, n_in)
-        Integer inputs of the first layer.
+    x : ndarray of int, shape (batch, n_in)
+        Integer inputs of the first layer; for a SIMD engine their codes, see `SimdProgram.encode`.
     seed : int, default 0
-        The chip, see `Chip`; a shift array has no use for it, nor for the others.
+        The chip, see `Chip`; a digital machine has no use for it, nor for the others.
     time_s : float, optional
         From programming to reading; by default the machine's.
     calibration : ndarray of int64, shape (batch, n_in), optional
@@ -242,7 +258,7 @@ def execute(
 
     Returns
     -------
-    list of LayerRun
+    list of LayerRun, or of SimdLayerRun
         One per layer; the last one's `output` is the network's.
 
     Raises
@@ -250,6 +266,8 @@ def execute(
     InvalidValueError
         Inputs that do not fit, or a crossbar that needs `calibration`.
     """
+    if isinstance(program, SimdProgram):
+        return execute_simd(program, x)
     if isinstance(program.machine, ShiftArray):
         return _digital(program, program.machine, x)
     chip = Chip(program, seed)

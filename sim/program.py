@@ -1,16 +1,16 @@
 """The types that carry a network to a machine: trained layers, workloads, mappings and compiled programs."""
 
-__all__ = ["CompiledLayer", "Mapping", "Program", "QuantizedLinear", "Workload"]
+__all__ = ["CompiledLayer", "CompiledSimdLayer", "Mapping", "Program", "QuantizedLinear", "SimdProgram", "Workload"]
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.hardware import Crossbar, Machine, ShiftArray
+from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
 
 LoopOrder = Literal["mnk", "mkn"]
 LOOP_ORDERS: tuple[LoopOrder, ...] = ("mnk", "mkn")
@@ -70,13 +70,13 @@ class QuantizedLinear:
     """A trained fully connected layer, quantised: what training hands to the compiler.
 
     The real output is ``in_scale * x @ (decode(weight) * weight_scale) + bias``, then ReLU if asked, then rounded to
-    integers of `out_format` in units of `out_scale`.
+    `out_format` in units of `out_scale`.
 
     Attributes
     ----------
     name : str
         Unique within the network.
-    weight : ndarray of uint8, shape (n_in, n_out)
+    weight : ndarray of uint8 or uint16, shape (n_in, n_out)
         Weight codes of `weight_format`.
     weight_format : str
         A scalar format of `tetrit.formats`.
@@ -85,7 +85,8 @@ class QuantizedLinear:
     bias : ndarray of float64, shape (n_out,)
         In real units.
     in_format, out_format : str
-        Integer formats of the activations before and after.
+        Formats of the activations before and after: integers for a shift array and a crossbar, those of
+        `tetrit.hardware.SIMD_FORMATS` for a SIMD engine.
     in_scale, out_scale : float
         Real value of one activation unit.
     relu : bool
@@ -93,7 +94,7 @@ class QuantizedLinear:
     """
 
     name: str
-    weight: npt.NDArray[np.uint8]
+    weight: npt.NDArray[Any]
     weight_format: str
     weight_scale: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
@@ -174,7 +175,7 @@ class Program:
         Number of activation vectors that the mappings were made for.
     """
 
-    machine: Machine
+    machine: ShiftArray | Crossbar
     layers: tuple[CompiledLayer, ...]
     batch: int
 
@@ -193,3 +194,76 @@ class Program:
         if not isinstance(self.machine, Crossbar):
             raise InvalidValueError(f"a program for a Crossbar is needed, got one for a {type(self.machine).__name__}")
         return self.machine
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompiledSimdLayer:
+    """A layer in codes, for a SIMD engine: ``code = encode(f(2**shift * (sum_k x[k] w[k, n] + bias[n])))``.
+
+    All scales are powers of two, so that they are nothing but `shift`. A tile has one shift: columns that have the same
+    one run together, as one product of their own.
+
+    Attributes
+    ----------
+    name : str
+        As in the network.
+    weight : ndarray of uint8 or uint16, shape (k, n)
+        Weight codes of `weight_format`.
+    act_format, weight_format, out_format : str
+        Formats of inputs, weights and outputs, in which order they name the mode of the array.
+    act_scale, out_scale : float
+        Real value of an input of value 1, and of an output of value 1; powers of two.
+    bias : ndarray of object, shape (n,)
+        Python's integers, in units of the quire.
+    shift : ndarray of int64, shape (n,)
+        Power of two that each column's sums are scaled by.
+    relu : bool
+        Whether negative sums become zero.
+    """
+
+    name: str
+    weight: npt.NDArray[Any]
+    act_format: str
+    weight_format: str
+    out_format: str
+    act_scale: float
+    out_scale: float
+    bias: npt.NDArray[np.object_]
+    shift: npt.NDArray[np.int64]
+    relu: bool
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Formats of inputs and weights."""
+        return self.act_format, self.weight_format
+
+    def groups(self) -> list[tuple[int, npt.NDArray[np.intp]]]:
+        """Return the products that the layer takes: a shift and its columns, ascending."""
+        return [(int(shift), np.flatnonzero(self.shift == shift)) for shift in np.unique(self.shift)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimdProgram:
+    """Layers compiled for a SIMD engine, run in order; inputs are encoded before the first, outputs are codes.
+
+    Attributes
+    ----------
+    machine : SimdEngine
+        The machine that the layers were compiled for.
+    layers : tuple of CompiledSimdLayer
+        In order of execution.
+    """
+
+    machine: SimdEngine
+    layers: tuple[CompiledSimdLayer, ...]
+
+    def encode(self, x: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return the codes of real inputs, shape (batch, n_in), that the first layer takes."""
+        first = self.layers[0]
+        return formats.get(first.act_format).encode(np.asarray(x, dtype=np.float64) / first.act_scale)
+
+    def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the real values of the last layer's codes."""
+        last = self.layers[-1]
+        values: npt.NDArray[np.float64] = formats.get(last.out_format).decode(codes) * last.out_scale
+        return values

@@ -1,18 +1,18 @@
 """Training of the main job in plain numpy: a float network, then quantised networks that start from it."""
 
-__all__ = ["Config", "Epoch", "Trained", "calibrate", "train_float", "train_quantized"]
+__all__ = ["Config", "Epoch", "Trained", "calibrate", "train_float", "train_layers", "train_quantized"]
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tetrit import checks, estimators
 from tetrit.errors import InvalidValueError, ToolError
+from tetrit.train.adam import Adam
 from tetrit.train.digits import Dataset
 from tetrit.train.network import Float, Layer, Network, cross_entropy, one_thread
 
@@ -198,6 +198,71 @@ def train_quantized(
         return _train(network, rule.name, data, start.network, config, seed, rng, label, progress)
 
 
+def train_layers(
+    data: Dataset,
+    start: Trained,
+    weights: Sequence[estimators.Estimator],
+    activations: Sequence[estimators.Estimator],
+    *,
+    seed: int,
+    config: Config | None = None,
+    progress: bool = False,
+) -> Trained:
+    """Train a network whose layers have estimators of their own, starting from a float network.
+
+    Parameters
+    ----------
+    data : Dataset
+    start : Trained
+        A float network; also the teacher of the distillation.
+    weights, activations : sequence of Estimator
+        One of each for every layer: of its weights, and of its input. The output of the last layer stays in float32.
+    seed, config, progress
+        As in `train_float`.
+
+    Returns
+    -------
+    Trained
+        Its weight estimators are those that `Estimator.start` gave.
+
+    Raises
+    ------
+    InvalidValueError
+        If `start` is not a float network, or there are not as many estimators as layers.
+
+    Examples
+    --------
+    >>> from tetrit import estimators
+    >>> from tetrit.train import digits, mlp
+    >>> data = digits.load()
+    >>> config = mlp.Config(hidden=(16,), epochs=5, quantized_epochs=5)
+    >>> start = mlp.train_float(data, seed=0, config=config)
+    >>> weights = [estimators.get("ste_format", format=name, axis=1) for name in ("posit8_0", "fp4_e2m1")]
+    >>> inputs = [estimators.get("ste_format", format="posit8_0", scale=scale) for scale in (1.0, 1.0)]
+    >>> trained = mlp.train_layers(data, start, weights, inputs, seed=0, config=config)
+    >>> [layer.estimator.format for layer in trained.network.layers]
+    ['posit8_0', 'fp4_e2m1']
+    """
+    config = config or Config()
+    if start.estimator is not None:
+        raise InvalidValueError(f"`start` must be a float network, got one trained with '{start.estimator}'")
+    found = start.network.layers
+    if not len(weights) == len(activations) == len(found):
+        raise InvalidValueError(
+            f"`weights` and `activations` must have an estimator for each of {len(found)} layers, "
+            f"got {len(weights)} and {len(activations)}"
+        )
+    rng = np.random.default_rng([checks.integer("seed", seed, minimum=0), 1])
+    with one_thread():
+        layers = []
+        for layer, rule, output in zip(found, weights, [*activations[1:], None], strict=True):
+            begun, latent = rule.start(layer.latent)
+            layers.append(replace(layer, latent=latent, bias=layer.bias.copy(), estimator=begun, output=output))
+        network = Network(layers=layers, input=activations[0])
+        label = f"{' '.join(dict.fromkeys(rule.name for rule in weights))}, seed {seed}"
+        return _train(network, weights[0].name, data, start.network, config, seed, rng, label, progress)
+
+
 def default_estimator(name: str) -> estimators.Estimator:
     """Return the estimator `name` as the main job uses it: one scale per output where it has an axis."""
     estimator = estimators.get(name)
@@ -216,40 +281,6 @@ def _bar(total: int, label: str, shown: bool) -> Iterator[Any]:
         raise ToolError("the progress bar needs tqdm: pip install 'tetrit[run]'") from None
     with tqdm(total=total, desc=label, unit="epoch", leave=True) as bar:
         yield bar
-
-
-class _Adam:
-    """Adam with decoupled weight decay (arXiv 1711.05101) and a running average, on one flat vector."""
-
-    def __init__(self, network: Network, config: Config) -> None:
-        arrays = [a for layer in network.layers for a in (layer.latent, layer.bias)]
-        self.flat = np.concatenate([a.reshape(-1) for a in arrays])
-        self.grad = np.zeros_like(self.flat)
-        self.first = np.zeros_like(self.flat)
-        self.second = np.zeros_like(self.flat)
-        self.mean = self.flat.copy()
-        self.decay = np.zeros_like(self.flat)
-        self.average = config.average
-        self.steps = 0
-        at = 0
-        for layer in network.layers:
-            for field in ("latent", "bias"):
-                array = getattr(layer, field)
-                part = slice(at, at + array.size)
-                setattr(layer, field, self.flat[part].reshape(array.shape))
-                self.decay[part] = config.decay if field == "latent" else 0.0
-                at += array.size
-
-    def step(self, gradients: list[tuple[NDArray[Any], Float]], rate: float) -> None:
-        np.concatenate([g.reshape(-1) for pair in gradients for g in pair], out=self.grad)
-        self.steps += 1
-        self.first += np.float32(0.1) * (self.grad - self.first)
-        self.second += np.float32(0.001) * (self.grad * self.grad - self.second)
-        unbias = np.sqrt(1.0 - 0.999**self.steps) / (1.0 - 0.9**self.steps)
-        update = np.float32(unbias) * self.first / (np.sqrt(self.second) + np.float32(1e-8))
-        self.flat -= np.float32(rate) * (update + self.decay * self.flat)
-        keep = min(self.average, self.steps / (self.steps + 10.0))
-        self.mean += np.float32(1.0 - keep) * (self.flat - self.mean)
 
 
 def _train(
@@ -276,7 +307,7 @@ def _train(
     total = epochs * per_epoch
     rules = [layer.estimator for layer in network.layers]
     draws = np.random.default_rng([seed, 2])
-    optimiser = _Adam(network, config)
+    optimiser = Adam(network, decay=config.decay, average=config.average)
     history = []
     with _bar(epochs, label, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(epochs):
@@ -337,17 +368,19 @@ def _softmax(logits: Float) -> Float:
 def _track_limits(network: Network) -> None:
     """Let the activation ranges follow the batches: a running average of the largest output."""
     for layer, tape in zip(network.layers, network.tapes, strict=True):
-        if layer.relu:
+        if layer.relu and layer.output is None:
             largest = max(float(tape.before.max()), 1e-6)
             layer.limit = largest if layer.limit is None else 0.99 * layer.limit + 0.01 * largest
 
 
 def calibrate(network: Network, x: Float) -> None:
     """Fix every activation range at the largest output over the inputs `x`, layer by layer in the quantised network."""
+    if network.input is not None:
+        x = network.input.forward(x).astype(np.float32)
     for layer in network.layers:
         y = x @ layer.weight() + layer.bias
         if layer.relu:
             y = np.maximum(y, np.float32(0))
-            layer.limit = max(float(y.max()), 1e-6)
+            layer.limit = max(float(y.max()), 1e-6) if layer.output is None else None
         act = layer.activation()
         x = y if act is None else act.forward(y).astype(np.float32)

@@ -30,6 +30,8 @@ class Layer:
         Whether the layer ends in a ReLU.
     limit : float or None
         Largest real value of the int8 output after the ReLU; None leaves the output in float32.
+    output : Estimator or None
+        Of the output, in place of int8 within `limit`.
     """
 
     latent: Float
@@ -37,6 +39,7 @@ class Layer:
     estimator: estimators.Estimator | None = None
     relu: bool = False
     limit: float | None = None
+    output: estimators.Estimator | None = None
 
     def weight(self, *, training: bool = False, rng: np.random.Generator | None = None) -> Float:
         """Return the weights of the forward pass: those that the codes stand for or, in training, the estimator's.
@@ -50,8 +53,10 @@ class Layer:
         drawing: dict[str, Any] = {"rng": rng} if self.estimator.draws else {}
         return self.estimator.forward(self.latent, **drawing).astype(np.float32)
 
-    def activation(self) -> estimators.ClippedSTE | None:
+    def activation(self) -> estimators.Estimator | None:
         """Return the estimator of the output, or None where the output stays in float32."""
+        if self.output is not None:
+            return self.output
         return None if self.limit is None else estimators.ClippedSTE(format="int8", limit=self.limit)
 
 
@@ -66,9 +71,10 @@ class Tape:
 
 @dataclass(kw_only=True)
 class Network:
-    """Fully connected layers with ReLU between them, forward and backward."""
+    """Fully connected layers with ReLU between them, forward and backward; `input` is the estimator of the input."""
 
     layers: list[Layer]
+    input: estimators.Estimator | None = None
     tapes: list[Tape] = field(default_factory=list, repr=False)
 
     def forward(self, x: Float, *, record: bool = False, rng: np.random.Generator | None = None) -> Float:
@@ -78,6 +84,8 @@ class Network:
         `backward` is kept.
         """
         self.tapes = []
+        if self.input is not None:
+            x = self.input.forward(x).astype(np.float32)
         for layer in self.layers:
             weight = layer.weight(training=record, rng=rng)
             y = x @ weight + layer.bias

@@ -3,16 +3,38 @@
 Names are imported on use, so that a bench inside the simulator loads nothing but itself.
 """
 
-__all__ = ["BenchResult", "components", "run", "run_program"]
+__all__ = [
+    "BenchResult",
+    "Proof",
+    "build_simd_array",
+    "components",
+    "prove",
+    "run",
+    "run_program",
+    "run_simd_program",
+    "selected",
+]
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tetrit.verify.campaign import components, run
+    from tetrit.verify.campaign import components, run, selected
+    from tetrit.verify.formal import Proof, prove
     from tetrit.verify.program import run_program
     from tetrit.verify.results import BenchResult
+    from tetrit.verify.simd_program import build_simd_array, run_simd_program
 
-_HOMES = {"BenchResult": "results", "components": "campaign", "run": "campaign", "run_program": "program"}
+_HOMES = {
+    "BenchResult": "results",
+    "Proof": "formal",
+    "build_simd_array": "simd_program",
+    "components": "campaign",
+    "prove": "formal",
+    "run": "campaign",
+    "run_program": "program",
+    "run_simd_program": "simd_program",
+    "selected": "campaign",
+}
 
 
 def __getattr__(name: str) -> Any:

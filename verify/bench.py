@@ -1,6 +1,6 @@
 """The authority for one bench on one design: Verilog, executable model, simulation, and the result in numbers."""
 
-__all__ = ["DEFAULT_BUILD_DIR", "Outcome", "Workbench"]
+__all__ = ["DEFAULT_BUILD_DIR", "TOP", "Outcome", "Workbench"]
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tetrit import rtl
+from tetrit.errors import InvalidValueError
 from tetrit.verify import tools
+from tetrit.verify.batch import Library, build_library, coprocessor_source, lockstep
+from tetrit.verify.building import ports
 from tetrit.verify.model import Model, build
 from tetrit.verify.results import BenchResult, Level
 from tetrit.verify.simulate import simulate
 from tetrit.verify.suites.job import Job
 
 DEFAULT_BUILD_DIR = Path("build", "verify")
-_TOP = "dut"
+TOP = "dut"
+"""Name of the top module of every design."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,19 +53,40 @@ class Workbench:
     def verilog(self, job: Job, level: Level) -> str:
         """Return the Verilog of a job's design: as emitted, or mapped to the default library, with cell models."""
         if level == "rtl":
-            return rtl.to_verilog(job.design(), _TOP)
-        synthesis = rtl.synthesize(job.design(), name=_TOP)
+            return rtl.to_verilog(job.design(), TOP)
+        synthesis = rtl.synthesize(job.design(), name=TOP)
         return f"{synthesis.models}\n{synthesis.netlist}"
 
     def build(self, verilog: str) -> Model:
         """Return the executable model; safe to call from several threads."""
-        return build(verilog, _TOP, toolchain=self.toolchain, directory=self.build_dir)
+        return build(verilog, TOP, toolchain=self.toolchain, directory=self.build_dir)
 
-    def observe(self, job: Job, model: Model) -> dict[str, npt.NDArray[Any]]:
-        """Run a job on a model; return what the bench observed."""
+    def library(self, verilog: str, *, optimisation: int = 1) -> Library:
+        """Return the batch model of a design; safe to call from several threads."""
+        return build_library(
+            verilog, TOP, toolchain=self.toolchain, directory=self.build_dir, optimisation=optimisation
+        )
+
+    def coprocessor(self, verilog: str) -> Library:
+        """Return the batch model of a co-processor, for `tetrit.verify.batch.BatchCoprocessor`."""
+        return build_library(
+            verilog,
+            TOP,
+            toolchain=self.toolchain,
+            directory=self.build_dir,
+            optimisation=3,
+            driver=coprocessor_source(ports(verilog, TOP)),
+        )
+
+    def observe(self, job: Job, model: Model | Library) -> dict[str, npt.NDArray[Any]]:
+        """Run a job on a model; return what the bench observed. Lockstep jobs also run on batch models."""
+        if isinstance(model, Library):
+            if job.bench != "lockstep":
+                raise InvalidValueError(f"a batch model runs lockstep jobs only, not '{job.bench}'")
+            return lockstep.observe(model, job.stimulus)
         return simulate(model, job.bench, job.stimulus)
 
-    def run(self, job: Job, level: Level, model: Model, rtl_outcome: Outcome | None = None) -> Outcome:
+    def run(self, job: Job, level: Level, model: Model | Library, rtl_outcome: Outcome | None = None) -> Outcome:
         """Run a job on a model and count; at gate level also compare with what the RTL gave."""
         observed = self.observe(job, model)
         messages = [str(text) for text in observed["messages"]]

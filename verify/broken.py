@@ -8,6 +8,7 @@ from amaranth import Module, Mux, Signal, Value, signed
 
 from tetrit.rtl import Downsizer, Requantizer, ShiftPE, ShiftPEArray, SZTDecoder, SZTEncoder, Upsizer, WeightDecoder
 from tetrit.verify.suites.designs import Designs
+from tetrit.verify.suites.simd_broken import BROKEN_SIMD
 
 
 class NegatingZeroDecoder(SZTDecoder):
@@ -105,4 +106,5 @@ BROKEN = Designs(
     pe=OnesComplementPE,
     requantizer=TruncatingRequantizer,
     array=UnskewedArray,
+    simd=BROKEN_SIMD,
 )

@@ -7,20 +7,14 @@ toolchain.
 
 __all__ = ["Model", "build"]
 
-import hashlib
 import json
-import os
-import re
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from tetrit.errors import InvalidValueError, ToolError
+from tetrit.verify.building import cached, call, identity, key, ports
 from tetrit.verify.tools import CXX_STANDARD, Toolchain
 
 _VERILATOR_FLAGS = (
@@ -55,8 +49,6 @@ _ONE_UNIT_BYTES = 60_000
 
 _HEADER = "runtime.h"
 _PRECOMPILED = '#include "verilated.h"\n#include "verilated_vpi.h"\n'
-
-_PORT = re.compile(r"^\s*(input|output)\s+(?:(?:wire|reg|signed)\s+)*(?:\[\d+:\d+\]\s*)?(\w+)\s*;", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,47 +96,11 @@ def build(verilog: str, top: str, *, toolchain: Toolchain, directory: Path) -> M
         If Verilator or the compiler fails; its first complaint is quoted.
     """
     directory = directory.resolve()
-    key = _key(verilog, top, *_VERILATOR_FLAGS, *_CXX_FLAGS, _HOT, _COLD, *_identity(toolchain))
+    digest = key(verilog, top, *_VERILATOR_FLAGS, *_CXX_FLAGS, _HOT, _COLD, *identity(toolchain))
     return Model(
         top=top,
-        directory=_cached(directory, f"{top}-{key}", lambda aside: _make(verilog, top, toolchain, directory, aside)),
+        directory=cached(directory, f"{top}-{digest}", lambda aside: _make(verilog, top, toolchain, directory, aside)),
     )
-
-
-def _identity(toolchain: Toolchain) -> tuple[str, ...]:
-    return (
-        toolchain.verilator,
-        toolchain.verilator_version,
-        toolchain.compiler,
-        toolchain.compiler_version,
-        version("cocotb"),
-    )
-
-
-def _key(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-
-
-def _cached(directory: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """Return ``directory/name``, having `make` fill it first if it does not exist."""
-    final = directory / name
-    if final.is_dir():
-        return final
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".tmp-", dir=directory))
-    except OSError as error:
-        raise InvalidValueError(f"cannot write to `build_dir` '{directory}': {error.strerror}") from None
-    try:
-        make(aside)
-        try:
-            aside.rename(final)
-        except OSError:
-            if not final.is_dir():  # else another process was faster with the same
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return final
 
 
 def _make(verilog: str, top: str, toolchain: Toolchain, directory: Path, aside: Path) -> None:
@@ -156,7 +112,7 @@ def _make(verilog: str, top: str, toolchain: Toolchain, directory: Path, aside: 
     (aside / "design.v").write_text(verilog, encoding="utf-8")
     (work / "ports.vlt").write_text(_public_ports(verilog, top), encoding="utf-8")
     command = [toolchain.verilator, *_VERILATOR_FLAGS, "--top-module", top, "--Mdir", str(work)]
-    _call("Verilator", [*command, str(work / "ports.vlt"), str(aside / "design.v")], toolchain.environment)
+    call("Verilator", [*command, str(work / "ports.vlt"), str(aside / "design.v")], toolchain.environment)
     listing = json.loads((work / "Vtop.json").read_text(encoding="utf-8"))
     sources = {kind: [Path(p) for p in paths] for kind, paths in listing["sources"].items()}
     include = Path(listing["system"]["verilator_root"]) / "include"
@@ -176,12 +132,12 @@ def _make(verilog: str, top: str, toolchain: Toolchain, directory: Path, aside: 
         unit.write_text("".join(f'#include "{path}"\n' for path in paths), encoding="utf-8")
         commands.append([toolchain.compiler, *flags, optimisation, "-c", str(unit), "-o", str(unit.with_suffix(".o"))])
     with ThreadPoolExecutor(max_workers=len(commands)) as pool:
-        for done in [pool.submit(_call, "the C++ compiler", line, toolchain.environment) for line in commands]:
+        for done in [pool.submit(call, "the C++ compiler", line, toolchain.environment) for line in commands]:
             done.result()
     objects = [work / f"{name}.o" for name in units] + sorted(runtime.glob("*.o"))
     libs = config.libs_dir
     link = [toolchain.compiler, *map(str, objects), "-o", str(aside / top), f"-L{libs}", "-lcocotbvpi_verilator"]
-    _call("the linker", [*link, "-pthread", f"-Wl,-rpath,{libs}"], toolchain.environment)
+    call("the linker", [*link, "-pthread", f"-Wl,-rpath,{libs}"], toolchain.environment)
     shutil.rmtree(work)
 
 
@@ -195,35 +151,16 @@ def _runtime(sources: Sequence[Path], include: Path, toolchain: Toolchain, direc
         jobs += [(["-c"], path, aside / f"{path.stem}.o") for path in sources]
         for mode, path, output in jobs:
             command = [toolchain.compiler, *flags, *mode, str(path), "-o", str(output)]
-            _call("the C++ compiler", command, toolchain.environment)
+            call("the C++ compiler", command, toolchain.environment)
 
-    key = _key(*map(str, sources), _PRECOMPILED, *_CXX_FLAGS, _HOT, *_identity(toolchain))
-    return _cached(directory, f"runtime-{key}", make)
+    digest = key(*map(str, sources), _PRECOMPILED, *_CXX_FLAGS, _HOT, *identity(toolchain))
+    return cached(directory, f"runtime-{digest}", make)
 
 
 def _public_ports(verilog: str, top: str) -> str:
     """Write the Verilator configuration that shows the ports of `top`, and nothing else, to the bench."""
-    module = re.search(rf"^module {re.escape(top)}\b.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
-    if module is None:
-        raise InvalidValueError(f"`verilog` has no module '{top}'")
     lines = ["`verilator_config"]
-    for direction, port in _PORT.findall(module[0]):
-        access = "rw" if direction == "input" else "rd"
-        lines.append(f'public_flat_{access} -module "{top}" -var "{port}"')
+    for port in ports(verilog, top):
+        access = "rw" if port.is_input else "rd"
+        lines.append(f'public_flat_{access} -module "{top}" -var "{port.name}"')
     return "\n".join(lines) + "\n"
-
-
-def _call(what: str, command: Sequence[str], environment: dict[str, str]) -> None:
-    """Run one program; raise ToolError with its first complaint if it fails."""
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-        )
-    except OSError as error:
-        raise ToolError(f"{what} does not run: {error.strerror} ({os.fspath(command[0])})") from None
-    if done.returncode != 0:
-        lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
-        complaint = next(
-            (line for line in lines if "rror" in line), lines[0] if lines else f"exit code {done.returncode}"
-        )
-        raise ToolError(f"{what} failed: {complaint}")

@@ -22,7 +22,7 @@ def accuracy(report: Mapping[str, Any]) -> Figure:
     own = (
         ("float", "float", style.MUTED),
         ("quantized", "quantised, float arithmetic", style.BLUE),
-        ("machine", "on the machine, integers", style.VERMILION),
+        ("machine", f"on the machine, {'codes' if 'formats' in report else 'integers'}", style.VERMILION),
     )
     table = [(text, measured[key], [seed[key] for seed in measured["per_seed"]], colour) for key, text, colour in own]
     table += [(estimator_label(e), e["accuracy"], e["per_seed"], style.GREEN) for e in measured["by_estimator"]]

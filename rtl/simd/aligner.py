@@ -1,6 +1,6 @@
-"""The alignment shifter that all lanes share: products to their places in the quires."""
+"""The alignment shifters: products to their places in the quires; one for one or two lanes, a small one for four."""
 
-__all__ = ["Aligner"]
+__all__ = ["Aligner", "NarrowAligner", "WideAligner"]
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,14 +10,18 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tetrit.rtl.simd.modes import LaneFlags, one_of
+from tetrit.rtl.simd.modes import LANE_BITS, LaneFlags, one_of
 
 _BLOCK = 16
-_BASES = (0, 17, 34, 51)
-"""Where each slot's columns of the fine shifter begin: one more than a block apart, as a product of two 4-bit codes
-reaches column 8 at most before it moves by 8. Two lanes use the columns of two slots each, one lane those of three."""
+_BASES = {0: 0, 2: 34}
+"""Where the columns begin that a slot has of the wide shifter's; with one lane, slot 0 has all."""
 
 _COLUMNS = 67
+_NARROW_REACH = 17
+"""Bits of the largest product of two 4-bit codes."""
+
+_NARROW_LOWS = (8, 0, 22, 14)
+"""The lowest bit of each slot's product with four lanes; it has 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +63,13 @@ _LANES = {
         _Lane(slot=slot, low=low, bits=12, column=6, columns=33, back=1, blocks=2, reach=25)
         for slot, low in ((0, 0), (2, 14))
     ),
-    "four": tuple(
-        _Lane(slot=slot, low=low, bits=4, column=0, columns=16, back=0, blocks=2, reach=17)
-        for slot, low in ((0, 8), (1, 0), (2, 22), (3, 14))
-    ),
 }
 
 
 class Aligner(wiring.Component):
     """Move the product of each lane to where its scale says, in the segment of the quire register that is the lane's.
 
-    Combinational. Two stages: products move by 0 to 15 in one row of columns that the lanes divide among them, then by
-    blocks of 16, which is a choice among few.
+    Combinational.
 
     Parameters
     ----------
@@ -78,6 +77,8 @@ class Aligner(wiring.Component):
         Width of the quire register.
     kinds : iterable of {"one", "two", "four"}
         Lanes that it is built for.
+    gating : bool
+        Whether the shifter that is not in use sees zeros; else what it makes of the products is dropped.
 
     Members
     -------
@@ -91,9 +92,10 @@ class Aligner(wiring.Component):
         Unsigned products in units of each lane's quire.
     """
 
-    def __init__(self, quire_bits: int, kinds: Iterable[str] = tuple(_LANES)) -> None:
+    def __init__(self, quire_bits: int, kinds: Iterable[str] = tuple(LANE_BITS), *, gating: bool = True) -> None:
         self.quire_bits = quire_bits
-        self.kinds = tuple(kind for kind in _LANES if kind in set(kinds))
+        self.kinds = tuple(kind for kind in LANE_BITS if kind in set(kinds))
+        self.gating = gating
         super().__init__(
             {
                 "product": In(26),
@@ -107,32 +109,110 @@ class Aligner(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """Build the shifters that are needed, and let through what the one in use gives."""
+        m = Module()
+        sums = (self.sum_0, self.sum_1, self.sum_2, self.sum_3)
+        wide_kinds = tuple(kind for kind in self.kinds if kind != "four")
+        both = len(wide_kinds) < len(self.kinds) > 1
+        total: Value = Const(0, self.quire_bits)
+        if wide_kinds:
+            m.submodules.wide = wide = WideAligner(self.quire_bits, wide_kinds)
+            used: Value = ~self.lanes.four if both else Const(1, 1)
+            seen, kept = (used, Const(1, 1)) if self.gating else (Const(1, 1), used)
+            m.d.comb += [
+                wide.product.eq(self.product & seen.replicate(26)),
+                wide.sum_0.eq(self.sum_0 & seen.replicate(7)),
+                wide.sum_2.eq(self.sum_2 & seen.replicate(5)),
+                wide.lanes.eq(self.lanes),
+            ]
+            total = total | (wide.magnitude & kept.replicate(self.quire_bits))
+        if "four" in self.kinds:
+            m.submodules.narrow = narrow = NarrowAligner(self.quire_bits)
+            used = self.lanes.four if both else Const(1, 1)
+            seen, kept = (used, Const(1, 1)) if self.gating else (Const(1, 1), used)
+            m.d.comb += narrow.product.eq(self.product & seen.replicate(26))
+            m.d.comb += [getattr(narrow, f"sum_{slot}").eq(amount[0:5]) for slot, amount in enumerate(sums)]
+            total = total | (narrow.magnitude & kept.replicate(self.quire_bits))
+        m.d.comb += self.magnitude.eq(total)
+        return m
+
+
+class NarrowAligner(wiring.Component):
+    """Move the products of four lanes.
+
+    Combinational. Members as of `Aligner`, with 5 bits of each sum.
+    """
+
+    def __init__(self, quire_bits: int) -> None:
+        self.quire_bits = quire_bits
+        sums = {f"sum_{slot}": In(5) for slot in range(4)}
+        super().__init__({"product": In(26), **sums, "magnitude": Out(quire_bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Build a shifter for each lane."""
+        m = Module()
+        width = self.quire_bits // 4
+        for slot, low in enumerate(_NARROW_LOWS):
+            moved: Value = self.product[low : low + 4]
+            for stage, amount in enumerate(getattr(self, f"sum_{slot}")):
+                stepped = Signal(min(_NARROW_REACH, width, len(moved) + (1 << stage)), name=f"moved_{slot}_{stage}")
+                m.d.comb += stepped.eq(Mux(amount, moved << (1 << stage), moved))
+                moved = stepped
+            m.d.comb += self.magnitude[slot * width : (slot + 1) * width].eq(moved)
+        return m
+
+
+class WideAligner(wiring.Component):
+    """Move the product of one lane, or those of two.
+
+    Combinational. Two stages: products move by 0 to 15 in one row of columns that two lanes divide, then by blocks of
+    16, which is a choice among few.
+
+    Members as of `Aligner`.
+    """
+
+    def __init__(self, quire_bits: int, kinds: tuple[str, ...]) -> None:
+        self.quire_bits = quire_bits
+        self.kinds = kinds
+        super().__init__(
+            {
+                "product": In(26),
+                "sum_0": In(7),
+                "sum_2": In(5),
+                "lanes": In(LaneFlags()),
+                "magnitude": Out(quire_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
         """Build both stages."""
         m = Module()
-        columns = self._entered(m)
+        columns = self._entered()
         live = {column for column, bit in enumerate(columns) if not isinstance(bit, Const)}
-        sums = (self.sum_0, self.sum_1, self.sum_2, self.sum_3)
-        amounts = [Signal(4, name=f"amount_{slot}") for slot in range(4)]
-        for slot, amount in enumerate(amounts):
-            of_two = sums[slot - slot % 2]
-            m.d.comb += amount.eq(Mux(self.lanes.four, sums[slot], Mux(self.lanes.two, of_two, self.sum_0))[0:4])
+        sums = {0: self.sum_0, 2: Mux(self._flag(["two"]), self.sum_2, self.sum_0[0:5])}
+        amounts = {slot: Signal(4, name=f"amount_{slot}") for slot in sums}
+        m.d.comb += [amounts[slot].eq(total[0:4]) for slot, total in sums.items()]
         for stage in range(4):
             step = 1 << stage
             live |= {column + step for column in live if column + step < _COLUMNS}
             moved = []
             for column in range(_COLUMNS):
-                slot = max(index for index, base in enumerate(_BASES) if base <= column)
+                slot = 2 if column >= _BASES[2] else 0
                 below = columns[column - step] if column >= step else Const(0, 1)
                 moved.append(Mux(amounts[slot][stage], below, columns[column]) if column in live else Const(0, 1))
-            columns = moved
+            row = Signal(_COLUMNS, name=f"moved_{stage}")  # named, or Amaranth would repeat what several bits share
+            m.d.comb += row.eq(Cat(moved))
+            columns = [row[column] if column in live else Const(0, 1) for column in range(_COLUMNS)]
         return self._placed(m, columns)
 
     def _flag(self, kinds: Iterable[str]) -> Value:
         """Return whether the lanes are of one of some kinds."""
         wanted = set(kinds)
-        return Const(1, 1) if wanted >= set(self.kinds) else one_of([getattr(self.lanes, k) for k in sorted(wanted)])
+        if wanted >= set(self.kinds):
+            return Const(1, 1)
+        return one_of([getattr(self.lanes, kind) for kind in sorted(wanted & set(self.kinds))])
 
-    def _entered(self, m: Module) -> list[Value]:
+    def _entered(self) -> list[Value]:
         """Return the columns with the products in them."""
         sources: dict[tuple[int, int], list[str]] = defaultdict(list)
         for kind in self.kinds:
@@ -147,7 +227,7 @@ class Aligner(wiring.Component):
 
     def _placed(self, m: Module, columns: list[Value]) -> Module:
         """Choose the block that each bit of the quire sees."""
-        sums = (self.sum_0, self.sum_1, self.sum_2, self.sum_3)
+        sums = {0: self.sum_0, 2: self.sum_2}
         seen: dict[tuple[int, int], list[tuple[str, int, int]]] = defaultdict(list)
         for kind in self.kinds:
             width = self.quire_bits // len(_LANES[kind])

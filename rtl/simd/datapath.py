@@ -4,7 +4,7 @@ __all__ = ["SimdDatapath"]
 
 from collections.abc import Iterable
 
-from amaranth import Const, Module, Signal, Value
+from amaranth import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -71,7 +71,7 @@ class SimdDatapath(wiring.Component):
         """Build both halves."""
         m = Module()
         product, sums = self._multiplied(m)
-        m.submodules.aligner = aligner = Aligner(self.machine.quire_bits, self.kinds)
+        m.submodules.aligner = aligner = Aligner(self.machine.quire_bits, self.kinds, gating=self.machine.gating)
         m.d.comb += [
             aligner.product.eq(product),
             aligner.lanes.eq(self.product_lanes),
@@ -92,12 +92,11 @@ class SimdDatapath(wiring.Component):
         formats, gating = self.machine.formats, self.machine.gating
         m.submodules.act_decoder = act = OperandDecoder(formats, gating=gating)
         m.submodules.weight_decoder = weight = OperandDecoder(formats, gating=gating)
-        m.submodules.multiplier = multiplier = SignificandMultiplier()
+        m.submodules.multiplier = multiplier = SignificandMultiplier(gating=gating)
         m.submodules.exponents = exponents = ExponentUnit()
         selectors = (self.mode.act_format, self.mode.weight_format)
         small = [is_format(formats, selector, "fp4_e2m1", "posit4_1") for selector in selectors]
         powers = is_format(formats, selectors[0], "posit4_1") & is_format(formats, selectors[1], "posit4_1")
-        used = ~powers.replicate(13) if gating else Const(-1, 13)
         a, b = act.operand, weight.operand
         m.d.comb += [
             act.word.eq(self.act),
@@ -106,11 +105,12 @@ class SimdDatapath(wiring.Component):
             weight.word.eq(self.weight),
             weight.format.eq(selectors[1]),
             weight.lanes.eq(self.lanes),
+            *(decoder.powers.eq(powers) for decoder in (act, weight) if gating),
             exponents.a.eq(a),
             exponents.b.eq(b),
             exponents.carry.eq(small[0] ^ small[1]),
-            multiplier.a.eq(a.significand & used),
-            multiplier.b.eq(b.significand & used),
+            multiplier.a.eq(a.significand),
+            multiplier.b.eq(b.significand),
             multiplier.lanes.eq(self.lanes),
         ]
         nonzero = a.nonzero & b.nonzero

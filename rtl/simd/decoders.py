@@ -1,8 +1,8 @@
 """The shared operand decoder: a 16-bit word of any of the engine's formats into signs, significands and scales."""
 
-__all__ = ["OperandDecoder"]
+__all__ = ["OperandDecoder", "PositDecoder"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
@@ -22,11 +22,6 @@ class _Code:
     nar: Value
     significand: Value
     scale: Value
-
-    @classmethod
-    def either(cls, first: Value, one: "_Code", other: "_Code") -> "_Code":
-        """Return `one` if `first` is set, else `other`."""
-        return cls(**{name: Mux(first, value, getattr(other, name)) for name, value in vars(one).items()})
 
 
 def leading_zeros(bits: Sequence[Value]) -> tuple[Value, Value]:
@@ -61,6 +56,8 @@ class OperandDecoder(wiring.Component):
         As `tetrit.rtl.simd.modes.FORMAT_CODES`.
     lanes : In(LaneFlags)
         Lanes of the pair that this operand is of.
+    powers : In(1)
+        No significand is needed: both operands are of posit4_1. They are 0.
     operand : Out(Decoded)
         See there. Slots that the lanes leave idle are undefined but for `nonzero` and `nar`, which are 0.
     """
@@ -68,48 +65,56 @@ class OperandDecoder(wiring.Component):
     def __init__(self, formats: Sequence[str] = SIMD_FORMATS, *, gating: bool = True) -> None:
         self.formats = tuple(formats)
         self.gating = gating
-        super().__init__({"word": In(PORT_BITS), "format": In(2), "lanes": In(LaneFlags()), "operand": Out(Decoded())})
+        super().__init__(
+            {
+                "word": In(PORT_BITS),
+                "format": In(2),
+                "lanes": In(LaneFlags()),
+                "powers": In(1),
+                "operand": Out(Decoded()),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Build both decoders, and choose between them slot by slot."""
         m = Module()
-        small, whole = Signal(), Signal()  # a format of 4 bits; of 16
+        small = Signal()  # a format of 4 bits
+        m.submodules.posits = posits = PositDecoder(self.moved_up)
         m.d.comb += [
             small.eq(is_format(self.formats, self.format, "fp4_e2m1", "posit4_1")),
-            whole.eq(is_format(self.formats, self.format, "posit16_1")),
+            posits.word.eq(self.word & ~small.replicate(16) if self.gating else self.word),
+            posits.whole.eq(is_format(self.formats, self.format, "posit16_1")),
+            posits.one.eq(self.lanes.one),
         ]
         nibbles = [self.small_code(m, number, small) for number in range(4)]
-        low, high, full = self.long_codes(m, small, whole)
+        operand, wide = self.operand, posits.operand
         one, four = self.lanes.one, self.lanes.four
-        zeroth = _Code.either(small, nibbles[0], low)
-        second = _Code.either(small, nibbles[2], high)
-        pairs = [nibbles[number].significand[4:6] & four.replicate(2) for number in (1, 3)]
-        narrow = Cat(
-            (zeroth.significand | Cat(pairs[0], Const(0, 4))) & ~one.replicate(6),
-            Const(0, 1),
-            Mux(one, zeroth.significand, second.significand | Cat(pairs[1], Const(0, 4))),
-        )
-        operand = self.operand
+        places = [nibbles[1].significand & four.replicate(2), nibbles[0].significand & ~one.replicate(2)]
+        places += [nibbles[3].significand & four.replicate(2)]
+        places += [Mux(one, nibbles[0].significand, nibbles[2].significand)]
+        narrow = Cat(places[0], Const(0, 2), places[1], Const(0, 1), places[2], Const(0, 2), places[3])
         m.d.comb += [
-            operand.sign.eq(Cat(Mux(whole, full.sign, zeroth.sign), nibbles[1].sign, second.sign, nibbles[3].sign)),
-            operand.scale_0.eq(Mux(whole, full.scale, zeroth.scale)),
+            operand.significand.eq(self._either(small, narrow, wide.significand)),
+            operand.scale_0.eq(Mux(small, nibbles[0].scale, wide.scale_0)),
             operand.scale_1.eq(nibbles[1].scale),
-            operand.scale_2.eq(second.scale),
+            operand.scale_2.eq(Mux(small, nibbles[2].scale, wide.scale_2)),
             operand.scale_3.eq(nibbles[3].scale),
-            operand.significand.eq(Mux(whole, full.significand, narrow)),
         ]
-        for name in ("nonzero", "nar"):
-            flags = [
-                Mux(whole, getattr(full, name), getattr(zeroth, name)),
-                getattr(nibbles[1], name) & four,
-                getattr(second, name) & ~one,
-                getattr(nibbles[3], name) & four,
-            ]
-            m.d.comb += getattr(operand, name).eq(Cat(flags))
+        used = (Const(1, 1), four, ~one, four)
+        for name in ("sign", "nonzero", "nar"):
+            own = Cat(
+                getattr(nibble, name) & (Const(1, 1) if name == "sign" else flag)
+                for nibble, flag in zip(nibbles, used, strict=True)
+            )
+            m.d.comb += getattr(operand, name).eq(self._either(small, own, getattr(wide, name)))
         return m
 
+    def _either(self, small: Value, narrow: Value, wide: Value) -> Value:
+        """Return what the decoder in use gives; with gating, the other one gives zeros."""
+        return narrow | wide if self.gating else Mux(small, narrow, wide)
+
     def small_code(self, m: Module, number: int, small: Value) -> _Code:
-        """Decode nibble `number`: a 4-bit posit, or FP4. Significands are two bits above four zeros."""
+        """Decode nibble `number`: a 4-bit posit, or FP4."""
         code = self.word.word_select(number, 4)
         fp4 = is_format(self.formats, self.format, "fp4_e2m1")
         seen = Signal(4, name=f"nibble_{number}")
@@ -118,26 +123,62 @@ class OperandDecoder(wiring.Component):
         flip = sign & ~fp4
         size = Signal(3, name=f"size_{number}")  # the code of the absolute value
         m.d.comb += size.eq(seen[0:3] ^ Cat(Const(0, 1), flip & seen[0], flip & (seen[0] | seen[1])))
-        normal = size[1] | size[2]
         scale = Signal(4, name=f"scale_{number}")
-        significand = Signal(6, name=f"significand_{number}")
+        significand = Signal(2, name=f"significand_{number}")
         most, least = size == 7, size == 1
         m.d.comb += [
-            significand.eq(Cat(Const(0, 4), Mux(fp4, size[0], nonzero), fp4 & normal)),
+            significand.eq(Cat(Mux(fp4, seen[0], nonzero & ~self.powers), fp4 & (seen[1] | seen[2]))),
             scale.eq(
                 Mux(
                     fp4,
-                    Cat(size[2] & ~size[1], size[2] & size[1]),
+                    Cat(seen[2] & ~seen[1], seen[2] & seen[1]),
                     Cat(size[0] & ~most & ~least, size[1] & ~most, size[2] & ~most, most),
                 )
             ),
         ]
         return _Code(sign=sign, nonzero=nonzero, nar=flip & ~nonzero, significand=significand, scale=scale)
 
-    def long_codes(self, m: Module, small: Value, whole: Value) -> tuple[_Code, _Code, _Code]:
-        """Decode both bytes as posit8_0, and the word as posit16_1; the results are right for either or the other."""
-        x, y = Signal(16, name="seen"), Signal(15, name="absolute")
-        m.d.comb += x.eq(self.word & ~small.replicate(16) if self.gating else self.word)
+    @staticmethod
+    def moved_up(bits: Sequence[Value], index: int, amount: int, moves: Value, whole: Value) -> Value:
+        """Return bit `index` of `bits` moved up by `amount` where `moves`; from byte to byte only if it is one word."""
+        below: Value = bits[index - amount] if index >= amount else Const(0, 1)
+        if index >= 8 > index - amount:
+            below = below & whole
+        return Mux(moves, below, bits[index])
+
+
+class PositDecoder(wiring.Component):
+    """Decode a word as two codes of posit8_0, or as one of posit16_1.
+
+    Combinational. One row of inverters for negative codes, two counters of regimes that join to one, one shifter that
+    takes the regime away.
+
+    Parameters
+    ----------
+    moved_up : callable
+        As `OperandDecoder.moved_up`.
+
+    Members
+    -------
+    word : In(16)
+        Codes.
+    whole : In(1)
+        It is one code.
+    one : In(1)
+        There is one lane: of two codes, only the lower one counts.
+    operand : Out(Decoded)
+        See there, but for slots 1 and 3. Zeros give zeros, except for scales.
+    """
+
+    def __init__(self, moved_up: Callable[..., Value]) -> None:
+        self._moved_up = moved_up
+        super().__init__({"word": In(PORT_BITS), "whole": In(1), "one": In(1), "operand": Out(Decoded())})
+
+    def elaborate(self, platform: object) -> Module:
+        """Take absolute values, count, move, and place the significands."""
+        m = Module()
+        x, whole, operand = self.word, self.whole, self.operand
+        y = Signal(15, name="absolute")
         signs = Signal(2)  # of the low byte, of the high byte or word
         m.d.comb += signs.eq(Cat(Mux(whole, x[15], x[7]), x[15]))
         below: Value = Const(0, 1)  # whether a lower bit of the code is set
@@ -151,17 +192,22 @@ class OperandDecoder(wiring.Component):
         m.d.comb += ends.eq(
             Cat(1, y[1:7] ^ y[0:6], whole & (y[7] ^ y[6]), ~whole | (y[8] ^ y[7]), y[9:15] ^ y[8:14], 0)
         )
-        (_, low_run), (beyond, high_run) = leading_zeros(list(ends[0:8])), leading_zeros(list(ends[8:16]))
+        found = leading_zeros(list(ends[0:8])), leading_zeros(list(ends[8:16]))
+        low_run, high_run, beyond = Signal(3), Signal(3), Signal()  # named, or Amaranth would repeat what bits share
+        m.d.comb += [low_run.eq(found[0][1]), high_run.eq(found[1][1]), beyond.eq(found[1][0])]
         upper, lower = Signal(3), Signal(3)  # lengths of the regimes
         m.d.comb += [upper.eq(Mux(beyond, low_run, high_run)), lower.eq(Mux(whole, upper, low_run))]
         moved: list[Value] = [y[index] for index in range(14)]
         for stage, amount in ((3, 8), (2, 4), (1, 2), (0, 1)):
             moved = [
-                self.moved_up(
+                self._moved_up(
                     moved, index, amount, beyond & whole if stage == 3 else (upper, lower)[index < 8][stage], whole
                 )
                 for index in range(14)
             ]
+            row = Signal(14, name=f"moved_{stage}")
+            m.d.comb += row.eq(Cat(moved))
+            moved = list(row)
         fraction = Cat(moved)
         exponents = []
         for run, leads, wide in (
@@ -172,33 +218,18 @@ class OperandDecoder(wiring.Component):
             constant = Cat(Const(1, 1), falls, Const(1, 1), wide, falls)  # 13 or -1; for 8 bits 5 or -9
             exponents.append(((run ^ falls.replicate(4)) + constant)[0:5])
         nonzero = rest[0], rest[1], rest[0] | rest[1] | x[7]
-        low = _Code(
-            sign=x[7],
-            nonzero=nonzero[0],
-            nar=x[7] & ~nonzero[0],
-            significand=Cat(fraction[1:6], nonzero[0]),
-            scale=exponents[0][0:4],
-        )
-        high = _Code(
-            sign=x[15],
-            nonzero=nonzero[1],
-            nar=x[15] & ~nonzero[1],
-            significand=Cat(fraction[9:14], nonzero[1]),
-            scale=exponents[1][0:4],
-        )
-        full = _Code(
-            sign=x[15],
-            nonzero=nonzero[2],
-            nar=x[15] & ~nonzero[2],
-            significand=Cat(fraction[1:13], nonzero[2]),
-            scale=Cat(fraction[13], exponents[1]),
-        )
-        return low, high, full
-
-    @staticmethod
-    def moved_up(bits: Sequence[Value], index: int, amount: int, moves: Value, whole: Value) -> Value:
-        """Return bit `index` of `bits` moved up by `amount` where `moves`; from byte to byte only if it is one word."""
-        below: Value = bits[index - amount] if index >= amount else Const(0, 1)
-        if index >= 8 > index - amount:
-            below = below & whole
-        return Mux(moves, below, bits[index])
+        sign = Mux(whole, x[15], x[7]), x[15]
+        low, high = fraction[1:6], fraction[9:14]
+        wide = Cat(fraction[1:13], nonzero[2])
+        narrow = Cat(low, nonzero[0]), Cat(high, nonzero[1])
+        first, some = Mux(whole, nonzero[2], nonzero[0]), nonzero[1] & ~self.one
+        bytes_ = Mux(self.one, Cat(Const(0, 7), narrow[0]), Cat(narrow[0], Const(0, 1), narrow[1]))
+        m.d.comb += [
+            operand.sign.eq(Cat(sign[0], Const(0, 1), sign[1], Const(0, 1))),
+            operand.nonzero.eq(Cat(first, Const(0, 1), some, Const(0, 1))),
+            operand.nar.eq(Cat(sign[0] & ~first, Const(0, 1), sign[1] & ~nonzero[1] & ~self.one, Const(0, 1))),
+            operand.significand.eq(Mux(whole, wide, bytes_)),
+            operand.scale_0.eq(Mux(whole, Cat(fraction[13], exponents[1]), exponents[0][0:4])),
+            operand.scale_2.eq(exponents[1][0:4]),
+        ]
+        return m

@@ -2,16 +2,14 @@
 
 __all__ = ["SimdMac"]
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tetrit.hardware.simd_engine import SimdEngine
+from tetrit.rtl.simd.accumulator import QuireAccumulator
 from tetrit.rtl.simd.datapath import SimdDatapath
-from tetrit.rtl.simd.modes import LANE_BITS, LaneFlags, SimdMode, lane_flags, lane_kinds
-
-_BLOCK = 32
-"""Bits of a block of the carry-select adder."""
+from tetrit.rtl.simd.modes import LaneFlags, SimdMode, lane_flags, lane_kinds
 
 
 class SimdMac(wiring.Component):
@@ -82,12 +80,22 @@ class SimdMac(wiring.Component):
             with m.If(self.enable & self.valid_out):
                 m.d.sync += product_lanes.eq(lanes)
         magnitude, negative, nar = self.products(m, lanes, product_lanes)
-        quire, poisoned = Signal(self.machine.quire_bits), Signal()
-        total = self.added(m, quire, magnitude, negative, product_lanes)
-        with m.If(self.enable & valid):
-            m.d.sync += [quire.eq(Mux(last, 0, total)), poisoned.eq(~last & (poisoned | nar))]
+        m.submodules.quires = quires = QuireAccumulator(
+            self.machine.quire_bits, self.kinds, self.joined, gating=self.machine.gating
+        )
+        poisoned = Signal()
+        step = self.enable & valid
+        m.d.comb += [
+            quires.step.eq(step),
+            quires.last.eq(last),
+            quires.lanes.eq(product_lanes),
+            quires.magnitude.eq(magnitude),
+            quires.negative.eq(negative),
+        ]
+        with m.If(step):
+            m.d.sync += poisoned.eq(~last & (poisoned | nar))
             with m.If(last):
-                m.d.sync += [self.result.eq(total), self.nar.eq(poisoned | nar)]
+                m.d.sync += [self.result.eq(quires.total), self.nar.eq(poisoned | nar)]
         return m
 
     def products(self, m: Module, lanes: data.View, product_lanes: data.View) -> tuple[Value, Value, Value]:
@@ -108,34 +116,3 @@ class SimdMac(wiring.Component):
     def joined(lanes: data.View, slot: int) -> Value:
         """Return whether the segment of the quire register that begins with `slot` belongs to the lane below it."""
         return Const(0, 1) if slot == 0 else ~lanes.four if slot % 2 else lanes.one
-
-    def added(self, m: Module, quire: Value, magnitude: Value, negative: Value, lanes: data.View) -> Value:
-        """Return `quire` with the signed products added lane by lane.
-
-        A carry-select adder: each block is added without and with a carry, and the carry that arrives chooses. Where
-        the chain is cut, the 1 of the next lane's negation takes its place.
-        """
-        segments = 16 // min(LANE_BITS[kind] for kind in self.kinds)
-        width = self.machine.quire_bits // segments
-        carry: Value = Const(0, 1)
-        parts: list[Value] = []
-        for segment in range(segments):
-            slot = segment * 4 // segments
-            sign = Signal(name=f"sign_{segment}")
-            m.d.comb += sign.eq(Mux(lanes.one, negative[0], Mux(lanes.two, negative[slot - slot % 2], negative[slot])))
-            carry = Mux(self.joined(lanes, slot), carry, sign)
-            for start in range(segment * width, (segment + 1) * width, _BLOCK):
-                end = min(start + _BLOCK, (segment + 1) * width)
-                addend = magnitude[start:end] ^ sign.replicate(end - start)
-                part, carry = with_carry(m, quire[start:end], addend, carry, name=f"block_{start}")
-                parts.append(part)
-        return Cat(parts)
-
-
-def with_carry(m: Module, a: Value, b: Value, carry: Value, *, name: str) -> tuple[Value, Value]:
-    """Return ``a + b + carry`` and the carry out of it, for a carry that arrives late: it chooses one of two sums."""
-    width = len(a)
-    sums = [Signal(width + 1, name=f"{name}_{value}") for value in range(2)]
-    for value, total in enumerate(sums):
-        m.d.comb += total.eq((Cat(Const(value, 1), a) + Cat(Const(value, 1), b))[1:])
-    return Mux(carry, sums[1][:width], sums[0][:width]), Mux(carry, sums[1][width], sums[0][width])

@@ -1,10 +1,10 @@
 """The reconfigurable significand multiplier and exponent adders, shared by all formats."""
 
-__all__ = ["ExponentUnit", "SignificandMultiplier"]
+__all__ = ["BlockJoiner", "ExponentUnit", "SignificandMultiplier"]
 
 from itertools import pairwise
 
-from amaranth import Cat, Const, Module, Signal, Value
+from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,9 +17,13 @@ _BORDERS = (0, 3, 7, 10, 13)
 class SignificandMultiplier(wiring.Component):
     """One product of 13 x 13 bits, two of 6 x 6 or four of 2 x 2, as `Decoded` places the factors.
 
-    Combinational. Sixteen small blocks, each the product of one field of either factor. A block of two slots' fields
-    sees a zero unless these slots belong to one lane; so the blocks that fewer bits leave idle do not switch, whatever
-    the design's gating. One tree adds up all blocks.
+    Combinational. A small block multiplies the fields of each slot. With fewer lanes, `BlockJoiner` adds what a larger
+    product needs beyond the blocks'.
+
+    Parameters
+    ----------
+    gating : bool
+        Whether the joiner sees zeros if there are four lanes, and the blocks' products go around it.
 
     Members
     -------
@@ -37,25 +41,65 @@ class SignificandMultiplier(wiring.Component):
     reconstruction**.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, gating: bool = True) -> None:
+        self.gating = gating
         super().__init__({"a": In(13), "b": In(13), "lanes": In(LaneFlags()), "product": Out(26)})
 
     def elaborate(self, platform: object) -> Module:
-        """Build the blocks and add them up."""
+        """Build the blocks."""
         m = Module()
-        joined = (Const(1, 1), ~self.lanes.four, self.lanes.one)  # fields of one slot, of one half, of both halves
-        fields = list(pairwise(_BORDERS))
-        total: Value = Const(0, 1)
-        for row, (start, end) in enumerate(fields):
-            parts = []
-            for column, (low, high) in enumerate(fields):
-                distance = 0 if row == column else 1 if row // 2 == column // 2 else 2
-                parts.append(self.a[low:high] & joined[distance].replicate(high - low))
-            seen = Signal(13, name=f"seen_{row}")
-            m.d.comb += seen.eq(Cat(parts))
-            total = total + ((seen * self.b[start:end]) << start)
-        m.d.comb += self.product.eq(total)
+        m.submodules.joiner = joiner = BlockJoiner()
+        blocks = Signal(26)
+        reached = ~self.lanes.four
+        m.d.comb += [
+            blocks.eq(Cat(self.a[start:end] * self.b[start:end] for start, end in pairwise(_BORDERS))),
+            joiner.a.eq(self.a & reached.replicate(13)),
+            joiner.b.eq(self.b & reached.replicate(13)),
+            joiner.blocks.eq(blocks & reached.replicate(26) if self.gating else blocks),
+            joiner.one.eq(self.lanes.one),
+            self.product.eq(
+                joiner.product | (blocks & self.lanes.four.replicate(26)) if self.gating else joiner.product
+            ),
+        ]
         return m
+
+
+class BlockJoiner(wiring.Component):
+    """Make two products of two blocks each, or one of all four, by adding the products across them.
+
+    Combinational.
+
+    Members
+    -------
+    a, b : In(13)
+        Significands; zero to leave the blocks alone.
+    blocks : In(26)
+        The product of each slot's fields, one above the other.
+    one : In(1)
+        Whether there is one lane.
+    product : Out(26)
+        As of `SignificandMultiplier`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"a": In(13), "b": In(13), "blocks": In(26), "one": In(1), "product": Out(26)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Add within the halves, and across them."""
+        m = Module()
+        halves = [
+            self.blocks[2 * start : 2 * end] + (self._across(self.a, self.b, start, border, end) << (border - start))
+            for start, border, end in ((0, 3, 7), (7, 10, 13))
+        ]
+        a, b = (factor & self.one.replicate(13) for factor in (self.a, self.b))
+        m.d.comb += self.product.eq(Cat(halves[0][:14], halves[1][:12]) + (self._across(a, b, 0, 7, 13) << 7))
+        return m
+
+    @staticmethod
+    def _across(a: Value, b: Value, start: int, border: int, end: int) -> Value:
+        """Return the products of the fields below and above a border with the other factor's above and below it."""
+        total: Value = a[start:border] * b[border:end] + a[border:end] * b[start:border]
+        return total
 
 
 class ExponentUnit(wiring.Component):

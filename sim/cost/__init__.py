@@ -1,6 +1,7 @@
 """What a run costs: events priced, every price with its source."""
 
-__all__ = ["AnalogPrices", "Prices"]
+__all__ = ["AnalogPrices", "Prices", "SimdPrices"]
 
 from tetrit.sim.cost.analog import AnalogPrices
 from tetrit.sim.cost.prices import Prices
+from tetrit.sim.cost.simd import SimdPrices

@@ -94,13 +94,13 @@ def count(workload: Workload, machine: SimdEngine, act_format: str, weight_forma
 
     Examples
     --------
-    Steps in cycles 1 to 64, the drain of 32 rows from cycle 67, read-out and skew of 34 cycles, and a last word:
+    Steps in cycles 1 to 64, the drain of 32 rows from cycle 67, read-out and skew of 35 cycles, and a last word:
 
     >>> from tetrit.hardware.simd_engine import SimdEngine
     >>> from tetrit.sim import Workload
     >>> from tetrit.sim.simd import cycles
     >>> cycles.count(Workload(m=32, k=128, n=32), SimdEngine(rows=32, cols=32), "posit8_0", "posit8_0")
-    134
+    135
     """
     return int(count_all([workload], machine, act_format, weight_format)[0])
 

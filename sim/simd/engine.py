@@ -2,7 +2,6 @@
 
 __all__ = ["MULTIPLIER_BITS", "SimdSimulator"]
 
-import math
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.hardware.simd_engine import SIMD_FORMATS, SimdEngine
+from tetrit.sim.cost.simd import SimdPrices
 from tetrit.sim.program import Workload
 from tetrit.sim.run import Run
 from tetrit.sim.simd import cycles
@@ -35,12 +35,17 @@ class SimdSimulator:
     ----------
     machine : SimdEngine
         What to simulate.
+    prices : SimdPrices, optional
+        Energy per event, whatever the formats; by default the committed table's for the pair of formats that runs.
     """
 
-    def __init__(self, machine: SimdEngine) -> None:
+    def __init__(self, machine: SimdEngine, prices: SimdPrices | None = None) -> None:
         if not isinstance(machine, SimdEngine):
             raise TypeError(f"`machine` must be a SimdEngine, got {machine!r}")
+        if prices is not None and not isinstance(prices, SimdPrices):
+            raise TypeError(f"`prices` of a SimdEngine must be SimdPrices, got {prices!r}")
         self.machine = machine
+        self.prices = prices
         self._weight: Operand | None = None
 
     def load(self, weight: Any, *, weight_format: str | None = None) -> Self:
@@ -98,8 +103,8 @@ class SimdSimulator:
         Returns
         -------
         Run
-            `output` holds codes of `out_format`, shape (batch, n_out). Energy: there are no prices of this machine's
-            array yet, so `breakdown` has NaN for it, and `energy_pj` is NaN.
+            `output` holds codes of `out_format`, shape (batch, n_out). `breakdown` is modelled, see
+            `tetrit.sim.cost.SimdPrices`.
 
         Raises
         ------
@@ -118,7 +123,7 @@ class SimdSimulator:
         >>> engine = engine.load([[2, 10], [4, 2]], weight_format="fp4_e2m1")  # ((1, -1), (2, 1))
         >>> run = engine.matmul([[0x60, 0x40]], act_format="posit8_0", out_format="posit8_0")  # (2, 1)
         >>> [hex(code) for code in run.output[0]], run.cycles  # (4, -1)
-        (['0x70', '0xc0'], 10)
+        (['0x70', '0xc0'], 11)
         """
         if self._weight is None:
             raise InvalidValueError("no weights are loaded; call `load` first")
@@ -134,13 +139,14 @@ class SimdSimulator:
         workload = Workload(m=output.shape[0], k=acts.codes.shape[1], n=output.shape[1])
         n_cycles = cycles.count(workload, machine, *pair) + (machine.mode_switch_cycles if switched else 0)
         events = self.events(acts, weight, n_cycles, switched=switched)
+        prices = SimdPrices.modelled(machine, *pair) if self.prices is None else self.prices
         return Run(
             output=output,
             cycles=n_cycles,
             utilization=workload.macs / (n_cycles * machine.rows * machine.cols * mode.lanes),
             bound=cycles.bound(workload, machine, *pair, n_cycles),
             events=events,
-            breakdown=self._breakdown(events),
+            breakdown=prices.breakdown(events, machine),
         )
 
     def _codes(
@@ -201,20 +207,6 @@ class SimdSimulator:
             "result_write_word": result_vectors * machine.result_words,
             "mode_switch": int(switched),
         }
-
-    def _breakdown(self, events: dict[str, int]) -> dict[str, float]:
-        """Return the energy of the memories that have a price, and NaN for the array, which has none."""
-        machine = self.machine
-        words = {
-            "weight memory": events["weight_read_word"]
-            * machine.weight_word_bits
-            * machine.weight_memory.read_pj_per_bit,
-            "activation memory": events["act_read_word"] * machine.act_word_bits * machine.act_memory.read_pj_per_bit,
-            "result memory": events["result_write_word"]
-            * machine.result_word_bits
-            * machine.result_memory.write_pj_per_bit,
-        }
-        return {"array": math.nan, **{name: energy for name, energy in words.items() if energy}}
 
 
 def _real(operand: Operand) -> npt.NDArray[np.bool_]:

@@ -33,6 +33,7 @@ NAMES = (
     "statsq",
     "ste",
     "ste_clipped",
+    "ste_format",
     "stochastic_rounding",
     "szt",
     "tanh_clip",

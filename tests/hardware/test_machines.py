@@ -69,7 +69,7 @@ def test_machines_are_frozen_and_replace_validates():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rows = 4", "{path}: `kind` is missing; known: crossbar, shift_array"),
+        ("rows = 4", "{path}: `kind` is missing; known: crossbar, shift_array, simd_engine"),
         ("kind = 'shift_aray'", "{path}: unknown kind 'shift_aray'; did you mean 'shift_array'?"),
         ("kind = 'shift_array'\nrows = 4", "{path}: `cols` is missing"),
         (

@@ -57,8 +57,8 @@ def test_words_hold_vectors(rows, cols, width):
         assert (words - 1) * word < bits <= words * word
     assert engine.act_vector_bits == 16 * rows
     assert engine.weight_vector_bits == engine.result_vector_bits == 16 * cols
-    assert (engine.mac_latency, engine.readout_latency) == (3, 3)
-    assert engine.pipeline_depth == cols + 2
+    assert (engine.mac_latency, engine.readout_latency) == (3, 4)
+    assert engine.pipeline_depth == cols + 3
 
 
 def test_formats_are_kept_in_one_order_and_engines_are_values():

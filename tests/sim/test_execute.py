@@ -188,7 +188,7 @@ def test_refusals():
     text = re.escape("layer 'fc1': the largest bias is ") + r"\S+ accumulator units, too many for `acc_bits` = 37"
     with pytest.raises(InvalidValueError, match=f"^{text}$"):
         hls.compile_network([large], NOISY, batch=1)
-    with pytest.raises(TypeError, match=r"^`machine` must be a ShiftArray or a Crossbar, got 'pcm'$"):
+    with pytest.raises(TypeError, match=r"^`machine` must be a ShiftArray, a Crossbar or a SimdEngine, got 'pcm'$"):
         hls.compile_network(network(), "pcm", batch=1)
 
 

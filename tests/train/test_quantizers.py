@@ -21,6 +21,7 @@ CASES = [
     *((name, {}) for name in estimators.names()),
     ("ste", {"format": "int4", "axis": 0, "limit": 0.5}),
     ("ste_clipped", {"format": "int4", "axis": 1, "limit": 0.5}),
+    ("ste_format", {"format": "posit8_0", "axis": 0}),
     ("szt", {"axis": -1, "surrogate": "vanishing"}),
     ("sr_ste", {"along": 1, "inner": estimators.SZT(axis=0)}),
     ("statsq", {"cga": 0.1, "axis": 0}),

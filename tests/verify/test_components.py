@@ -17,7 +17,7 @@ from tetrit.verify import campaign
 from tetrit.verify.bench import Workbench
 from tetrit.verify.broken import BROKEN
 from tetrit.verify.suites.designs import DESIGNS
-from tetrit.verify.suites.job import Job, stream_stimulus
+from tetrit.verify.suites.job import Job, Task, stream_stimulus
 from tetrit.verify.suites.shift_array import array_case, payload_bits, read_latency
 
 GATES = {
@@ -34,10 +34,10 @@ GATES = {
 
 @pytest.fixture(scope="module")
 def results(build_dir):
-    return verify.run(build_dir=build_dir, seed=0)
+    return verify.run(["shift"], build_dir=build_dir, seed=0)
 
 
-@pytest.mark.parametrize("component", verify.components())
+@pytest.mark.parametrize("component", campaign.GROUPS["shift"])
 def test_rtl_and_gates_equal_the_golden_model(results, component):
     own = [result for result in results if result.component == component]
     assert sum(result.level == "gates" for result in own) == GATES[component]
@@ -124,6 +124,11 @@ def test_an_unknown_component(build_dir):
         verify.run(["ShiftArray"], build_dir=build_dir)
 
 
+def test_an_unknown_group(build_dir):
+    with pytest.raises(UnknownNameError, match=r"\Aunknown component 'simt'; did you mean 'simd'\?\Z"):
+        verify.run(["simt"], build_dir=build_dir)
+
+
 def test_an_unknown_level(build_dir):
     with pytest.raises(UnknownNameError, match=r"\Aunknown level 'gate'; did you mean 'gates'\?\Z"):
         verify.run(["SZTDecoder"], levels=["gate"], build_dir=build_dir)
@@ -141,7 +146,33 @@ def test_a_name_that_the_package_lacks():
 
 
 def test_every_component_has_a_bench():
-    assert set(verify.components()) == set(rtl.components())
+    benches = {*verify.components(), *campaign.GROUPS}
+    assert set(rtl.components()) <= benches
+    assert benches - set(rtl.components()) == {"SimdCodes", "shift", "simd", "coprocessor"}
+
+
+def test_groups_and_components_in_the_order_given_and_each_once():
+    shift = verify.selected(["shift"])
+    assert "SZTDecoder" in shift and "ShiftPEArray" in shift
+    simd = ("SimdCodes", "SimdMac", "SimdArray")
+    assert verify.selected(["simd", "SimdMac"]) == simd
+    assert verify.selected(["SimdArray", "simd"]) == ("SimdArray", "SimdCodes", "SimdMac")
+    assert verify.selected(["SimdReadout"]) == ("SimdMac",)
+    assert verify.selected([]) == verify.components()
+    assert set(shift).isdisjoint(simd)
+
+
+def test_benches_that_are_no_jobs_run_in_a_campaign_too(build_dir, monkeypatch):
+    seen = []
+
+    def tasks(workbench, designs, seed, cases):
+        seen.append((workbench.build_dir, designs, seed, cases))
+        return [Task(name="one", run=lambda: ["a"]), Task(name="two", run=lambda: ["b", "c"])]
+
+    monkeypatch.setitem(campaign.TASKS, "Another", tasks)
+    assert verify.run(["Another"], seed=3, cases=4, build_dir=build_dir) == ["a", "b", "c"]
+    assert seen == [(build_dir, DESIGNS, 3, 4)]
+    assert verify.components()[-1] == "Another"
 
 
 def test_a_slow_memory_is_waited_for(build_dir):

@@ -8,10 +8,9 @@ import click
 
 machine_option = click.option(
     "--machine",
-    default="shift_16x16",
-    show_default=True,
     metavar="PRESET|FILE.toml",
-    help="The machine that sizes and formats are taken from; `tetrit machines` lists the presets.",
+    help="The machine that sizes and formats are taken from; `tetrit machines` lists the presets.  "
+    "[default: simd_8x8 for the SIMD engine and the co-processor, else shift_16x16]",
 )
 
 

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures here too."
 )
-def command(component: str, machine: str, library: str, liberty: Path | None, json_path: Path | None) -> None:
+def command(component: str, machine: str | None, library: str, liberty: Path | None, json_path: Path | None) -> None:
     """Print the area and the critical path of one component."""
     from tetrit import hardware, rtl
 
-    result = rtl.synthesize(rtl.build(component, hardware.load_shift_array(machine)), library=library, liberty=liberty)
+    machine = rtl.default_machine(component) if machine is None else machine
+    result = rtl.synthesize(rtl.build(component, hardware.load(machine)), library=library, liberty=liberty)
     if json_path is not None:
         from tetrit.report import write_files
 

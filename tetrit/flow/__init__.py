@@ -2,25 +2,18 @@
 
 __all__ = ["run"]
 
-import datetime
-import platform
-import sys
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from threadpoolctl import threadpool_info
-
 import tetrit
 from tetrit import hardware, report, rtl, verify
-from tetrit.flow import analog, result
+from tetrit.flow import analog, result, simd
 from tetrit.flow import config as configs
 from tetrit.flow.gates import Gates, LayerEnergy
 from tetrit.flow.learning import check_fit, learn
+from tetrit.flow.simd_config import SimdRunConfig
+from tetrit.flow.steps import Steps, bench_block, platform_block
 from tetrit.rtl import yosys
 from tetrit.sim.execute import LayerRun, execute
 from tetrit.train import digits
@@ -60,6 +53,8 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         A compiler, Verilator or Yosys is missing or fails.
     """
     config = configs.load(config_path)
+    if isinstance(config, SimdRunConfig):
+        return simd.run(config, out_dir, progress=progress)
     # whatever can be wrong outside the configuration, found before the work begins
     report.check_directory(out_dir)
     report.require()
@@ -72,18 +67,8 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
             analog.check(config, config.crossbar, data)
     if config.verify_images:
         tools.find()
-    seconds: dict[str, float] = {}
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-    def say(text: str) -> None:
-        if progress:
-            sys.stderr.write(f"{text} ...\n")
-
-    @contextmanager
-    def timed(step: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        yield
-        seconds[step] = round(time.perf_counter() - begin, 3)
+    steps = Steps(progress=progress)
+    say, timed = steps.say, steps.timed
 
     machine = config.machine
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -120,17 +105,12 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         "name": config.name,
         "seeds": list(config.seeds),
         "config": config.table,
-        "platform": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "machine": platform.machine(),
-            "blas": _blas(),
-        },
+        "platform": platform_block(),
         "accuracy": learned.accuracy,
         "training": learned.training,
         "assumptions": result.assumptions(gates, machine, runs),
         "sources": SOURCES,
-        "timings": {"started": started, "seconds": seconds},
+        "timings": steps.timings,
     }
     made |= _hardware(config, gates, runs, energies)
     if config.crossbar is not None and chips is not None:
@@ -150,14 +130,6 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         files["crossbar.toml"] = hardware.to_toml(config.crossbar.machine)
     report.write(made, out_dir, files)
     return made
-
-
-def _blas() -> str:
-    """Name the BLAS behind numpy and the processor kernels that it chose: training depends on them in its last bits."""
-    found = (info for info in threadpool_info() if info["user_api"] == "blas")
-    return ", ".join(
-        dict.fromkeys(f"{i['internal_api']} {i['version']} {i.get('architecture', '')}".rstrip() for i in found)
-    )
 
 
 def _hardware(
@@ -193,22 +165,7 @@ def _verify(
     benches: list[verify.BenchResult], runs: list[LayerRun], energies: list[LayerEnergy], machine: hardware.ShiftArray
 ) -> dict[str, Any]:
     """Return the block on verification: the RTL under cocotb, and the netlist that energy was counted on."""
-    entries = [
-        {
-            "name": bench.name,
-            "component": bench.component,
-            "level": bench.level,
-            "dataflow": machine.dataflow if bench.component == "ShiftPEArray" else None,
-            "vectors": bench.vectors,
-            "mismatches": bench.mismatches,
-            "cycles_rtl": bench.cycles_rtl,
-            "cycles_model": bench.cycles_model,
-            "cases": bench.cases,
-            "passed": bench.passed,
-            "message": bench.message,
-        }
-        for bench in benches
-    ]
+    entries = [bench_block(bench, machine.dataflow if bench.component == "ShiftPEArray" else None) for bench in benches]
     entries += [
         {
             "name": f"{run.layer.name} on ShiftPEArray",

@@ -11,7 +11,9 @@ from typing import Any
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.flow.crossbar_config import CrossbarConfig, read_crossbar
-from tetrit.hardware import ShiftArray
+from tetrit.flow.fields import listed, seeds_of, string
+from tetrit.flow.simd_config import SimdRunConfig, read_simd
+from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.train import mlp
 from tetrit.train.recipe import EstimatorChoice, estimator_of, split_of, training_of
 
@@ -78,8 +80,8 @@ def located(path: Path) -> Iterator[None]:
         raise ToolError(f"{path}: {error}") from None
 
 
-def load(path: Path) -> RunConfig:
-    """Read and check a configuration.
+def load(path: Path) -> RunConfig | SimdRunConfig:
+    """Read and check a configuration; one with a section ``[formats]`` is for a SIMD engine.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ def load(path: Path) -> RunConfig:
 
     Returns
     -------
-    RunConfig
+    RunConfig or SimdRunConfig
 
     Raises
     ------
@@ -96,7 +98,10 @@ def load(path: Path) -> RunConfig:
         The file cannot be read or is no TOML; a section, key or value is unknown, of the wrong kind or out of range.
         The message names the file and the section.
     """
-    table = checks.keys(str(path), checks.read_toml("configuration", path), _SECTIONS)
+    given = checks.read_toml("configuration", path)
+    if "formats" in given:
+        return read_simd(path, given)
+    table = checks.keys(str(path), given, (*_SECTIONS, "formats"))
 
     def section(name: str, known: tuple[str, ...]) -> dict[str, Any]:
         return checks.keys(f"{path}: [{name}]", table.get(name, {}), known)
@@ -110,12 +115,10 @@ def load(path: Path) -> RunConfig:
     synthesis = section("synthesis", ("library", "liberty"))
     where = f"{path}"
     try:
-        name = _string("name", table.get("name", path.stem))
-        seeds = tuple(checks.integer("seeds", seed, minimum=0) for seed in _list("seeds", table.get("seeds", [0])))
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise InvalidValueError(f"`seeds` must be one or more different integers, got {list(seeds)}")
+        name = string("name", table.get("name", path.stem))
+        seeds = seeds_of(table.get("seeds", [0]))
         where = f"{path}: [train]"
-        compare = tuple(estimator_of("compare", entry) for entry in _list("compare", more.get("compare", [])))
+        compare = tuple(estimator_of("compare", entry) for entry in listed("compare", more.get("compare", [])))
         weights = estimator.weight_format
         where = f"{path}: [machine]"
         target = _machine(machine, path.parent)
@@ -126,10 +129,10 @@ def load(path: Path) -> RunConfig:
         where = f"{path}: [verify]"
         images = checks.integer("images", verify.get("images", 64), minimum=0)
         where = f"{path}: [synthesis]"
-        library = _string("library", synthesis.get("library", "sg13g2"))
+        library = string("library", synthesis.get("library", "sg13g2"))
         liberty = synthesis.get("liberty")
         if liberty is not None:
-            liberty = path.parent / _string("liberty", liberty)
+            liberty = path.parent / string("liberty", liberty)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(f"{where}: {error}") from None
     analog = None
@@ -152,18 +155,6 @@ def load(path: Path) -> RunConfig:
     )
 
 
-def _string(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"`{name}` must be a string, got {value!r}")
-    return value
-
-
-def _list(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"`{name}` must be a list, got {value!r}")
-    return value
-
-
 def _crossbar(where: str, table: Any, folder: Path, estimator: EstimatorChoice) -> CrossbarConfig:
     found = read_crossbar(where, table, folder)
     if estimator.weight_format != found.machine.weight_format:
@@ -182,5 +173,8 @@ def _machine(table: dict[str, Any], folder: Path) -> ShiftArray:
     if len(table) != 1:
         raise InvalidValueError("one of `preset` or `path` is needed")
     ((key, value),) = table.items()
-    text = _string(key, value)
-    return hardware.load_shift_array(text if key == "preset" else folder / text)
+    text = string(key, value)
+    source = text if key == "preset" else folder / text
+    if isinstance(hardware.load(source), SimdEngine):
+        raise InvalidValueError(f"{source}: a simd_engine needs a section [formats], which says how layers are rounded")
+    return hardware.load_shift_array(source)

@@ -15,18 +15,14 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 
-from tetrit.verify.benches import files
-
-
-def _ports(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+from tetrit.verify.benches import comparing, files
 
 
 @cocotb.test()
 async def lockstep(dut: Any) -> None:
     """Apply every row; compare every output that counts."""
     arrays = files.load()
-    inputs, expected, checked = (_ports(arrays, prefix) for prefix in ("in_", "expected_", "check_"))
+    inputs, expected, checked = (comparing.ports(arrays, prefix) for prefix in ("in_", "expected_", "check_"))
     drivers = [(getattr(dut, port), [int(v) for v in values]) for port, values in inputs.items()]
     samplers = [(getattr(dut, port), np.zeros_like(values)) for port, values in expected.items()]
     rows = len(drivers[0][1])
@@ -48,14 +44,8 @@ async def lockstep(dut: Any) -> None:
         for signal, seen in samplers:
             seen[row] = int(signal.value)
 
-    observed = {f"out_{port}": seen for port, (_, seen) in zip(expected, samplers, strict=True)}
-    wrong = np.zeros(rows, dtype=bool)
-    messages = []
-    for port, values in expected.items():
-        bad = (observed[f"out_{port}"] != values) & checked.get(port, True)
-        wrong |= bad
-        for row in np.flatnonzero(bad)[:3]:
-            given = ", ".join(f"{name}={array[row]}" for name, array in inputs.items())
-            messages.append(f"row {row} ({given}): {port} is {observed[f'out_{port}'][row]}, expected {values[row]}")
-    files.save({**observed, "wrong": wrong}, messages)
+    observed, messages = comparing.compare_rows(
+        inputs, expected, checked, {port: seen for port, (_, seen) in zip(expected, samplers, strict=True)}
+    )
+    files.save(observed, messages)
     files.report(messages)

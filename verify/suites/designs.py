@@ -13,6 +13,8 @@ from amaranth.lib.wiring import In, Out
 from tetrit.formats import RealFormat
 from tetrit.hardware.shift_array import Dataflow
 from tetrit.rtl import Downsizer, Requantizer, ShiftPE, ShiftPEArray, SZTDecoder, SZTEncoder, Upsizer, WeightDecoder
+from tetrit.rtl.coprocessor import MatmulCoprocessor
+from tetrit.verify.suites.simd_designs import SIMD_DESIGNS, SimdDesigns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class Designs:
     pe: Callable[..., Any] = ShiftPE
     requantizer: Callable[..., Any] = Requantizer
     array: Callable[..., Any] = ShiftPEArray
+    simd: SimdDesigns = SIMD_DESIGNS
+    coprocessor: Callable[..., Any] = MatmulCoprocessor
 
 
 DESIGNS = Designs()

@@ -1,6 +1,6 @@
 """The authority for what a bench is fed: jobs, and the stimulus arrays of the two kinds of bench."""
 
-__all__ = ["Case", "Feed", "Job", "lockstep_stimulus", "stream_stimulus"]
+__all__ = ["Case", "Feed", "Job", "Task", "lockstep_stimulus", "stream_stimulus"]
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from amaranth.lib.wiring import Component
+
+from tetrit.verify.results import BenchResult
 
 _PATIENCE_CYCLES = 400
 """Cycles without any hand-over, beyond those that design and memories need, before a case is given up."""
@@ -35,6 +37,8 @@ class Job:
         What the bench wants, expected values included.
     gates : bool
         Whether the mapped netlist goes through the same bench.
+    batch : bool
+        Whether a lockstep job runs on a batch model, which is worth its longer build from some 100,000 rows on.
     """
 
     name: str
@@ -43,6 +47,23 @@ class Job:
     bench: Literal["lockstep", "streams"]
     stimulus: Mapping[str, npt.NDArray[Any]]
     gates: bool
+    batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A part of a campaign that can run beside others.
+
+    Attributes
+    ----------
+    name : str
+        The design and its parameters.
+    run : callable
+        Runs it, and returns its results.
+    """
+
+    name: str
+    run: Callable[[], list[BenchResult]]
 
 
 def lockstep_stimulus(
@@ -65,7 +86,8 @@ def lockstep_stimulus(
     arrays: dict[str, npt.NDArray[Any]] = {}
     for prefix, group in (("in", inputs), ("expected", expected)):
         for port, values in group.items():
-            arrays[f"{prefix}_{port}"] = np.asarray(values).astype(np.int64) & ((1 << widths[port]) - 1)
+            cut = np.asarray(values).astype(np.int64) & ((1 << widths[port]) - 1)
+            arrays[f"{prefix}_{port}"] = cut.astype(np.min_scalar_type((1 << widths[port]) - 1))
     for port, flags in (checked or {}).items():
         arrays[f"check_{port}"] = np.asarray(flags, dtype=np.bool_)
     return arrays

@@ -1,6 +1,6 @@
 """How the SIMD element is verified: codes through decoder and encoder, products and sums through quire and read-out."""
 
-__all__ = ["code_jobs", "mac_jobs", "pair_jobs"]
+__all__ = ["code_jobs", "encoded", "mac_jobs", "pair_jobs"]
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -105,6 +105,7 @@ def _job(designs: SimdDesigns, machine: SimdEngine, sums: "_Sums", name: str, *,
         bench="lockstep",
         stimulus=sums.stimulus(),
         gates=gates,
+        batch=not gates,
     )
 
 
@@ -198,7 +199,7 @@ class _Sums:
         expected = {name: np.zeros(n_rows, dtype=np.int64) for name in (*(f"quire_{i}" for i in range(4)), "nar")}
         expected |= {name: np.zeros(n_rows, dtype=np.int64) for name in ("code", "lost")}
         checked = {name: np.zeros(n_rows, dtype=np.bool_) for name in expected}
-        codes = _encoded(self.results)
+        codes = encoded(self.results)
         for (step, nar, quire, told, _), code in zip(self.results, codes, strict=True):
             row = first[step + MAC_LATENCY - 1]
             expected["nar"][row], checked["nar"][row] = nar, True
@@ -216,7 +217,7 @@ class _Sums:
         return lockstep_stimulus(inputs, expected, bits, checked)
 
 
-def _encoded(results: list[tuple[int, bool, int, dict[str, int], LaneMode]]) -> list[int]:
+def encoded(results: list[tuple[int, bool, int, dict[str, int], LaneMode]]) -> list[int]:
     """Return the code of each result; sums are rounded to odd to 53 bits first, which changes no code."""
     values = np.zeros(len(results))
     for index, (_, _, _, told, mode) in enumerate(results):

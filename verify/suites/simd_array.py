@@ -1,6 +1,6 @@
 """How the SIMD array is verified: random products, formats and memories against the simulator's results and cycles."""
 
-__all__ = ["array_jobs", "payload_bits", "product_case"]
+__all__ = ["array_jobs", "jobs", "payload_bits", "product_case"]
 
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from tetrit.sim.simd import cycles, quire_matmul
 from tetrit.sim.simd.streams import pack
 from tetrit.verify.suites.job import Case, Feed, Job, stream_stimulus
 from tetrit.verify.suites.simd_designs import SimdDesigns
+from tetrit.verify.suites.simd_status import status_jobs
 from tetrit.verify.words import pack_fields, to_words
 
 Ints = npt.NDArray[np.int64]
@@ -27,6 +28,11 @@ _SIZES = ((2, 2, None, None), (2, 3, 16, 20), (3, 1, None, None), (1, 2, 32, 7))
 """Rows, columns, and widths of the words of operands and of results."""
 
 _SOURCES = ("weights", "activations", "tiles")
+
+
+def jobs(designs: SimdDesigns, seed: int, cases: int | None) -> list[Job]:
+    """Return all jobs of the array."""
+    return array_jobs(designs, seed, cases) + status_jobs(designs, seed, cases)
 
 
 def array_jobs(designs: SimdDesigns, seed: int, cases: int | None) -> list[Job]:

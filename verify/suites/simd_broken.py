@@ -1,6 +1,6 @@
 """Variants of the SIMD components with one plausible mistake each; a bench that passes one of them proves nothing."""
 
-__all__ = ["BROKEN_SIMD", "HalfUpEncoder", "UncutDecoder", "UncutMac"]
+__all__ = ["BROKEN_SIMD", "ForgetfulArray", "HalfUpEncoder", "LeakingMultiplier", "UncutDecoder", "UncutMac"]
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,7 @@ from tetrit.rtl.simd.array import SimdArray
 from tetrit.rtl.simd.decoders import OperandDecoder
 from tetrit.rtl.simd.encoder import ResultEncoder
 from tetrit.rtl.simd.mac import SimdMac
+from tetrit.rtl.simd.multiplier import SignificandMultiplier
 from tetrit.rtl.simd.readout import SimdReadout
 from tetrit.verify.suites.simd_designs import SimdDesigns
 
@@ -51,6 +52,17 @@ class UncutMac(SimdMac):
         return lanes.one | lanes.two if slot == 2 else SimdMac.joined(lanes, slot)
 
 
+class LeakingMultiplier(SignificandMultiplier):
+    """With two lanes, one product of the lanes' highest bits leaks into the upper lane."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Set a bit that should not be."""
+        m = super().elaborate(platform)
+        with m.If(self.lanes.two & self.a[5] & self.b[12]):
+            m.d.comb += self.product[17].eq(1)
+        return m
+
+
 class UnskewedArray(SimdArray):
     """All columns drain the same row at once."""
 
@@ -61,6 +73,22 @@ class UnskewedArray(SimdArray):
         return SimdArray.delayed(m, value, 0 if row else cycles, enable, reset_less=reset_less)
 
 
+class ForgetfulArray(SimdArray):
+    """The status bit for NaR is lost with the next result."""
+
+    def elaborate(self, platform: object) -> Module:
+        """Clear the bit when a result is handed out."""
+        m = super().elaborate(platform)
+        with m.If(self.results.valid & self.results.ready):
+            m.d.sync += self.nar.eq(0)
+        return m
+
+
 BROKEN_SIMD = SimdDesigns(
-    decoder=UncutDecoder, encoder=HalfUpEncoder, mac=UncutMac, readout=HalfUpReadout, array=UnskewedArray
+    decoder=UncutDecoder,
+    encoder=HalfUpEncoder,
+    multiplier=LeakingMultiplier,
+    mac=UncutMac,
+    readout=HalfUpReadout,
+    array=UnskewedArray,
 )

@@ -1,6 +1,6 @@
 """Which classes a verification run of the SIMD engine builds, and the wrappers that benches need around them."""
 
-__all__ = ["SIMD_DESIGNS", "CodePath", "MacPath", "SimdDesigns"]
+__all__ = ["SIMD_DESIGNS", "CodePath", "MacPath", "SimdDesigns", "StatusPath"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from tetrit.rtl.simd.array import SimdArray
 from tetrit.rtl.simd.decoders import OperandDecoder
 from tetrit.rtl.simd.encoder import FRACTION_BITS, ResultEncoder
 from tetrit.rtl.simd.mac import SimdMac
+from tetrit.rtl.simd.multiplier import SignificandMultiplier
 from tetrit.rtl.simd.readout import ResultMode, SimdReadout
 
 
@@ -25,6 +26,7 @@ class SimdDesigns:
 
     decoder: Callable[..., Any] = OperandDecoder
     encoder: Callable[..., Any] = ResultEncoder
+    multiplier: Callable[..., Any] = SignificandMultiplier
     mac: Callable[..., Any] = SimdMac
     readout: Callable[..., Any] = SimdReadout
     array: Callable[..., Any] = SimdArray
@@ -147,5 +149,47 @@ class MacPath(wiring.Component):  # type: ignore[misc]  # Amaranth carries no ty
             self.code.eq(readout.code),
             self.lost.eq(readout.lost),
             *(getattr(self, f"quire_{index}").eq(mac.result.word_select(index, width)) for index in range(4)),
+        ]
+        return m
+
+
+class StatusPath(wiring.Component):  # type: ignore[misc]  # Amaranth carries no types
+    """An array of one element whose results are taken at once; each tile is one word of operands, without a bias.
+
+    Members
+    -------
+    valid : In(1), act, weight : In(16)
+        Operands, offered for a cycle.
+    act_format, weight_format, out_format : In(2)
+        The tile's formats, held until its result is there.
+    clear : In(1), nar : Out(1)
+        As of the array.
+    """
+
+    def __init__(self, array: Callable[..., Any]) -> None:
+        self.array: Any = array(SimdEngine(rows=1, cols=1))
+        ports = {name: In(2) for name in ("act_format", "weight_format", "out_format")}
+        ports |= {"valid": In(1), "act": In(16), "weight": In(16), "clear": In(1)}
+        super().__init__(ports | {"nar": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect the array."""
+        m = Module()
+        m.submodules.array = array = self.array
+        tile = array.tiles.payload
+        m.d.comb += [
+            array.activations.valid.eq(self.valid),
+            array.weights.valid.eq(self.valid),
+            array.tiles.valid.eq(1),
+            array.activations.payload.data.eq(self.act),
+            array.weights.payload.data.eq(self.weight),
+            array.activations.payload.last.eq(1),
+            array.weights.payload.last.eq(1),
+            tile.result.operands.act_format.eq(self.act_format),
+            tile.result.operands.weight_format.eq(self.weight_format),
+            tile.result.out_format.eq(self.out_format),
+            array.results.ready.eq(1),
+            array.clear.eq(self.clear),
+            self.nar.eq(array.nar),
         ]
         return m

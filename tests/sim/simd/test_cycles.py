@@ -83,7 +83,7 @@ def walk(workload, machine, act_format, weight_format):
         acts.clock(take)
         weights.clock(take)
         cycle += 1
-    left = np.array(drains) + machine.cols - 1 + 3 + machine.result_words
+    left = np.array(drains) + machine.cols - 1 + 4 + machine.result_words
     return steps, left.tolist()
 
 
@@ -116,12 +116,12 @@ def test_no_element_loses_or_misses_a_sum(case):
 
 
 def test_one_tile_by_hand():
-    """Steps in cycles 1 to 100, drain of 16 rows from 103, 15 + 3 cycles of skew and read-out, one to hand over."""
+    """Steps in cycles 1 to 100, drain of 16 rows from 103, 15 + 4 cycles of skew and read-out, one to hand over."""
     machine = SimdEngine(rows=16, cols=16)
-    assert cycles.count(Workload(m=16, k=100, n=16), machine, "posit16_1", "fp4_e2m1") == 103 + 15 + 15 + 3 + 1 + 1
+    assert cycles.count(Workload(m=16, k=100, n=16), machine, "posit16_1", "fp4_e2m1") == 103 + 15 + 15 + 4 + 1 + 1
     for pair, n_steps in ((("posit8_0", "posit4_1"), 50), (("fp4_e2m1", "posit4_1"), 25)):
-        assert cycles.count(Workload(m=16, k=100, n=16), machine, *pair) == n_steps + 3 + 15 + 15 + 3 + 1 + 1
-        assert cycles.count(Workload(m=16, k=99, n=16), machine, *pair) == n_steps + 3 + 15 + 15 + 3 + 1 + 1
+        assert cycles.count(Workload(m=16, k=100, n=16), machine, *pair) == n_steps + 3 + 15 + 15 + 4 + 1 + 1
+        assert cycles.count(Workload(m=16, k=99, n=16), machine, *pair) == n_steps + 3 + 15 + 15 + 4 + 1 + 1
 
 
 def test_long_runs_cost_the_slowest_of_compute_operands_and_drain_per_tile():

@@ -1,0 +1,191 @@
+"""Rounding to any real format with a straight-through gradient: the authority for how its scale is chosen."""
+
+__all__ = ["FormatSTE"]
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tetrit import checks, formats
+from tetrit.errors import InvalidValueError
+from tetrit.estimators import _kernels
+from tetrit.estimators._rows import (
+    checked_axis,
+    from_rows,
+    gradient,
+    gradient_out,
+    latent,
+    scale_array,
+    to_rows,
+)
+from tetrit.estimators._run import largest_magnitudes, run, sums_of_magnitudes
+from tetrit.estimators._values import stored
+from tetrit.estimators.base import Estimator, Quantized
+
+_FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.RealFormat))
+_FINE = 8
+_OCTAVES = 6
+LEAST_EXPONENT, GREATEST_EXPONENT = -1022, 1023
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatSTE(Estimator):
+    """The nearest value of a format, by the format's own rule, and a gradient that passes where it does not saturate.
+
+    Forward: value = decode(encode(w / scale)) * scale, w / scale being held within the format's largest finite value.
+    Backward: grad_w = grad_out where |w| <= scale * that largest value, else 0.
+
+    Where no scale is given, it is the one among a few that gives the least sum of squared errors over the tensor or
+    channel, the larger one of equals: with E the exponent of the largest |w| = f 2^E, 1/2 <= f < 1, the powers of two
+    2^E, 2^(E-1), ... 2^(E-d), or, with ``power_of_two=False``, f 2^E 2^(-i/8) for i = 0, 1, ... 8 d. Here d is as many
+    octaves as lie between 1 and the format's largest value, but at most 6. All zeros have scale 1.
+
+    Contract: bit-exact; arithmetic is in float64, and the sums have the golden order.
+
+    Parameters
+    ----------
+    format : str, default "fp4_e2m1"
+        Any real scalar format of `tetrit.formats`.
+    axis : int or None, default None
+        The channel axis that keeps its own scale; None for one scale per tensor.
+    scale : float, tuple of float or None, default None
+        Positive; the scale in units of `w`, a tuple having one per channel. None finds it anew at every call; `start`
+        fixes it for the training.
+    power_of_two : bool, default True
+        Whether scales that are found are powers of two, which hardware applies without a multiplier.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float16, float32 or float64.
+    InvalidValueError
+        If `w` has a NaN or an infinity (the message names its index), if `grad_out` has another shape than `w`, or if
+        there are not as many scales as channels.
+
+    Notes
+    -----
+    Source of the gradient: the clipped straight-through estimator of Hubara et al., "Binarized Neural Networks", arXiv
+    1602.02830, with the clip at the format's largest value. The choice of the scale is **our own**.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tetrit import estimators
+    >>> e = estimators.get("ste_format", format="fp4_e2m1", scale=0.5)
+    >>> w = np.array([-4.0, -0.3, 0.1, 0.9, 2.3])
+    >>> e(w).values
+    array([-3.  , -0.25,  0.  ,  1.  ,  2.  ])
+    >>> e.backward(w, np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    array([0., 2., 3., 4., 5.])
+    >>> estimators.get("ste_format", format="posit4_1").start(w)[0].scale
+    1.0
+    """
+
+    name: ClassVar[str] = "ste_format"
+
+    format: str = "fp4_e2m1"
+    axis: int | None = None
+    scale: float | tuple[float, ...] | None = None
+    power_of_two: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", checked_axis(self.axis))
+        checks.choice("format", self.format, _FORMATS)
+        scale: Any = self.scale
+        if isinstance(scale, tuple | list) or (isinstance(scale, np.ndarray) and scale.ndim == 1):
+            fixed: Any = tuple(checks.real(f"scale[{i}]", s, minimum=0.0, exclusive=True) for i, s in enumerate(scale))
+            object.__setattr__(self, "scale", fixed)
+        elif scale is not None:
+            object.__setattr__(self, "scale", checks.real("scale", scale, minimum=0.0, exclusive=True))
+        if not isinstance(self.power_of_two, bool):
+            raise TypeError(f"`power_of_two` must be true or false, got {self.power_of_two!r}")
+
+    def __call__(self, w: ArrayLike) -> Quantized:
+        """Quantise `w`; codes are uint8 (up to 8 bits) or uint16, of the same shape."""
+        x = latent(w)
+        rows = to_rows(x, self.axis)
+        scales = self._scales(x, rows)
+        largest = self._format.max_value
+        with np.errstate(over="ignore"):  # infinities are held like anything beyond the format's ends
+            scaled = rows.astype(np.float64) / scales[:, np.newaxis]
+        codes = self._format.encode(np.clip(scaled, -largest, largest, out=scaled))
+        return Quantized(
+            codes=from_rows(codes, x.shape, self.axis),
+            scale=scale_array(scales, x.shape, self.axis),
+            format=self.format,
+        )
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return `grad_out` where the forward pass does not saturate, else 0."""
+        x = latent(w)
+        given = gradient(grad_out, x.shape)
+        rows = to_rows(x, self.axis)
+        limits = self._scales(x, rows) * self._format.max_value
+        return gradient_out(
+            given, self.axis, out, lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into), w=x
+        )
+
+    def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
+        """Return the estimator with the scales that it finds for `w`, and `w`."""
+        x = latent(w)
+        if self.scale is not None:
+            return self, np.array(w)
+        scales = self._scales(x, to_rows(x, self.axis))
+        fixed = float(scales[0]) if self.axis is None else tuple(scales.tolist())
+        return replace(self, scale=fixed), np.array(w)
+
+    @property
+    def _format(self) -> formats.RealFormat:
+        fmt = formats.get(self.format)
+        assert isinstance(fmt, formats.RealFormat)
+        return fmt
+
+    def ratios(self) -> tuple[float, ...]:
+        """Return the candidates for a scale, largest first, in units of the largest magnitude or its power of two."""
+        octaves = min(_OCTAVES, max(0, math.ceil(math.log2(self._format.max_value))))
+        if self.power_of_two:
+            return tuple(2.0**-i for i in range(octaves + 1))
+        return tuple(2.0 ** (-i / _FINE) for i in range(_FINE * octaves + 1))
+
+    def _scales(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return one scale per row; x must be finite."""
+        largest = largest_magnitudes(rows)
+        if not np.isfinite(largest).all():
+            checks.finite("w", x)
+        if self.scale is not None:
+            if not isinstance(self.scale, float) and len(self.scale) != len(rows):
+                raise InvalidValueError(
+                    f"`scale` must be a number or a tuple of {len(rows)}, one per channel, got {len(self.scale)}"
+                )
+            return np.full(len(rows), self.scale) if isinstance(self.scale, float) else np.array(self.scale)
+        fraction, exponent = np.frexp(largest)
+        unit = np.where(fraction == 0, 1.0, 1.0 if self.power_of_two else fraction)
+        scaled = twice_scaled(rows.astype(np.float64), -exponent[:, np.newaxis])
+        best, found = np.full(len(rows), np.inf), unit.copy()
+        for ratio in self.ratios():
+            scale = (unit * ratio)[:, np.newaxis]
+            error = self._format.quantize(scaled / scale) * scale - scaled
+            total = sums_of_magnitudes(error * error)
+            better = total < best
+            best, found = np.where(better, total, best), np.where(better, scale[:, 0], found)
+        mantissa, places = np.frexp(found)
+        place = np.clip(places - 1 + exponent, LEAST_EXPONENT, GREATEST_EXPONENT)
+        scales: NDArray[np.float64] = np.where(largest == 0, 1.0, np.ldexp(2.0 * mantissa, place))
+        return scales
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`."""
+        return stored(self(w).values, out)
+
+
+def twice_scaled(x: NDArray[np.float64], exponent: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ``x * 2**exponent`` by two products with powers of two, for exponents from -1100 to 1100.
+
+    Each factor is a normal number, so that any device gives the same bits.
+    """
+    half = exponent // 2
+    scaled: NDArray[np.float64] = x * np.ldexp(1.0, half) * np.ldexp(1.0, exponent - half)
+    return scaled
