@@ -3,8 +3,9 @@
 __all__ = ["Aligner", "NarrowAligner", "WideAligner"]
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -185,25 +186,26 @@ class WideAligner(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Build both stages."""
+        """Build both stages, of words rather than bits, which simulators run many times as fast."""
         m = Module()
-        columns = self._entered()
-        live = {column for column, bit in enumerate(columns) if not isinstance(bit, Const)}
+        row = Signal(_COLUMNS, name="entered")
+        m.d.comb += row.eq(self._entered())
         sums = {0: self.sum_0, 2: Mux(self._flag(["two"]), self.sum_2, self.sum_0[0:5])}
         amounts = {slot: Signal(4, name=f"amount_{slot}") for slot in sums}
         m.d.comb += [amounts[slot].eq(total[0:4]) for slot, total in sums.items()]
+        border = _BASES[2]
         for stage in range(4):
             step = 1 << stage
-            live |= {column + step for column in live if column + step < _COLUMNS}
-            moved = []
-            for column in range(_COLUMNS):
-                slot = 2 if column >= _BASES[2] else 0
-                below = columns[column - step] if column >= step else Const(0, 1)
-                moved.append(Mux(amounts[slot][stage], below, columns[column]) if column in live else Const(0, 1))
-            row = Signal(_COLUMNS, name=f"moved_{stage}")  # named, or Amaranth would repeat what several bits share
-            m.d.comb += row.eq(Cat(moved))
-            columns = [row[column] if column in live else Const(0, 1) for column in range(_COLUMNS)]
-        return self._placed(m, columns)
+            low, high = amounts[0][stage], amounts[2][stage]
+            moved = Signal(_COLUMNS, name=f"moved_{stage}")
+            m.d.comb += moved.eq(
+                Cat(
+                    Mux(low, Cat(Const(0, step), row[: border - step]), row[:border]),
+                    Mux(high, row[border - step : _COLUMNS - step], row[border:]),
+                )
+            )
+            row = moved
+        return self._placed(m, row)
 
     def _flag(self, kinds: Iterable[str]) -> Value:
         """Return whether the lanes are of one of some kinds."""
@@ -212,23 +214,24 @@ class WideAligner(wiring.Component):
             return Const(1, 1)
         return one_of([getattr(self.lanes, kind) for kind in sorted(wanted & set(self.kinds))])
 
-    def _entered(self) -> list[Value]:
+    def _entered(self) -> Value:
         """Return the columns with the products in them."""
-        sources: dict[tuple[int, int], list[str]] = defaultdict(list)
+        sources: dict[tuple[int, int], tuple[str, ...]] = defaultdict(tuple)
         for kind in self.kinds:
             for lane in _LANES[kind]:
                 for bit in range(lane.bits):
-                    sources[_BASES[lane.slot] + lane.column + bit, lane.low + bit].append(kind)
-        columns: list[Value] = [Const(0, 1)] * _COLUMNS
-        for (column, bit), kinds in sources.items():
-            entering = self.product[bit] & self._flag(kinds)
-            columns[column] = entering if isinstance(columns[column], Const) else columns[column] | entering
-        return columns
+                    sources[_BASES[lane.slot] + lane.column + bit, lane.low + bit] += (kind,)
+        columns: Value = Const(0, _COLUMNS)
+        for column, bit, count, kinds in _runs(sources):
+            columns = columns | Cat(
+                Const(0, column), self.product[bit : bit + count] & self._flag(kinds).replicate(count)
+            )
+        return columns[:_COLUMNS]
 
-    def _placed(self, m: Module, columns: list[Value]) -> Module:
+    def _placed(self, m: Module, columns: Signal) -> Module:
         """Choose the block that each bit of the quire sees."""
         sums = {0: self.sum_0, 2: self.sum_2}
-        seen: dict[tuple[int, int], list[tuple[str, int, int]]] = defaultdict(list)
+        seen: dict[tuple[int, int], tuple[tuple[str, int, int], ...]] = defaultdict(tuple)
         for kind in self.kinds:
             width = self.quire_bits // len(_LANES[kind])
             for number, lane in enumerate(_LANES[kind]):
@@ -236,20 +239,28 @@ class WideAligner(wiring.Component):
                     for column in range(lane.columns):
                         place = column + _BLOCK * (block - lane.back)
                         if 0 <= place < min(lane.reach, width):
-                            key = (number * width + place, _BASES[lane.slot] + column)
-                            seen[key].append((kind, lane.slot, block))
-        chosen: dict[tuple[tuple[str, int, int], ...], Signal] = {}
-        bits: list[Value] = [Const(0, 1)] * self.quire_bits
-        for (place, column), conditions in sorted(seen.items()):
-            if isinstance(columns[column], Const):
-                continue
-            when = tuple(conditions)
+                            seen[number * width + place, _BASES[lane.slot] + column] += ((kind, lane.slot, block),)
+        chosen: dict[Any, Signal] = {}
+        bits: Value = Const(0, self.quire_bits)
+        for place, column, count, when in _runs(seen):
             if when not in chosen:
                 chosen[when] = Signal(name=f"choice_{len(chosen)}")
                 m.d.comb += chosen[when].eq(
                     one_of([self._flag([kind]) & (sums[slot][4:] == block) for kind, slot, block in when])
                 )
-            part = columns[column] & chosen[when]
-            bits[place] = part if isinstance(bits[place], Const) else bits[place] | part
-        m.d.comb += self.magnitude.eq(Cat(bits))
+            bits = bits | Cat(Const(0, place), columns[column : column + count] & chosen[when].replicate(count))
+        m.d.comb += self.magnitude.eq(bits)
         return m
+
+
+def _runs(pairs: Mapping[tuple[int, int], tuple[Any, ...]]) -> list[tuple[int, int, int, tuple[Any, ...]]]:
+    """Return the longest runs in which both numbers count up together and what belongs to them stays the same."""
+    found: list[tuple[int, int, int, tuple[Any, ...]]] = []
+    for (one, other), what in sorted(pairs.items(), key=lambda item: (item[0][0] - item[0][1], item[0][0])):
+        if found:
+            first, second, count, before = found[-1]
+            if (first + count, second + count, before) == (one, other, what):
+                found[-1] = first, second, count + 1, before
+                continue
+        found.append((one, other, 1, what))
+    return found
