@@ -123,7 +123,8 @@ def test_same_seed_same_report(made, folder):
 
 
 def test_noise_aware_training_adds_a_network(folder):
-    torch = pytest.importorskip("torch")
+    import torch
+
     from tetrit.flow.learning import learn
 
     path = folder / "aware.toml"

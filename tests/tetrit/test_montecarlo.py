@@ -301,7 +301,6 @@ def test_a_checkpoint_is_what_was_trained(whole, tmp_path):
 
 
 def test_training_on_the_crossbar_helps_its_chips(whole, tmp_path):
-    pytest.importorskip("torch")
     _, _, analysis = whole
     text = CONFIG.replace("chips = 4", "chips = 4\nnoise_aware = { epochs = 3 }")
     config = load(tmp_path, text)

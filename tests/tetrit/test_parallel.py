@@ -86,6 +86,7 @@ def test_callers_do_not_disturb_each_other(n_threads):
     assert [results[name] for name in range(4)] == [list(range(500))] * 4
 
 
+# a system without fork has no worker threads to lose by it
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_it_works_after_a_fork(n_threads):

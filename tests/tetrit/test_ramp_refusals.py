@@ -74,7 +74,8 @@ def test_a_montecarlo_analysis_refuses_it(tetrit, path):
 
 
 def test_training_refuses_it():
-    torch = pytest.importorskip("torch")
+    import torch
+
     from tetrit import train
 
     message = r"^`crossbar` must have no `ramp`: layers cannot train on its converters$"

@@ -250,7 +250,6 @@ def test_convolutions_have_the_gradient_of_the_clean_layer_exactly():
 
 
 def test_export_takes_a_network_from_the_crossbar(tmp_path):
-    pytest.importorskip("safetensors")
     from tetrit.train import export
 
     model = noise_aware(mlp(), PCM)

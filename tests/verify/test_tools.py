@@ -124,6 +124,7 @@ def test_a_compiler_too_old_for_the_standard(tmp_path):
     )
 
 
+# no mode makes a file executable there
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes")
 def test_a_compiler_that_cannot_be_started(tmp_path):
     path = script(tmp_path, "g++", "#!/no/such/interpreter\n")

@@ -194,6 +194,8 @@ class NoiseAwareLayer(LowBitLayer):
         for rows in self.rows(x, most):
             yield from (rows,) if len(rows) <= most else rows.split(most)
 
+    # Abstract up to `clean_backward`: each kind of layer, linear or convolution, has its own of these.
+
     def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
         """Yield the vectors that the matrix multiplies, `most` at a time where that is cheap."""
         raise NotImplementedError
