@@ -4,21 +4,61 @@ A result is kept in a folder that is named after everything it depends on, made 
 several processes may build the same at once.
 """
 
-__all__ = ["Port", "cached", "call", "identity", "key", "ports"]
+__all__ = [
+    "CXX_FLAGS",
+    "VERILATOR_FLAGS",
+    "Port",
+    "Verilated",
+    "cached",
+    "call",
+    "compiled",
+    "identity",
+    "key",
+    "ports",
+    "runtime",
+    "verilate",
+]
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from tetrit.errors import InvalidValueError, ToolError
-from tetrit.verify.tools import Toolchain
+from tetrit.verify.tools import CXX_STANDARD, Toolchain
+
+VERILATOR_FLAGS = (
+    "-cc",
+    "--make",
+    "json",
+    "--prefix",
+    "Vtop",
+    "--no-timing",
+    "--no-assert",
+    "--quiet",
+    "-Wno-fatal",
+    "-Wno-lint",
+    "-Wno-style",
+    "--x-assign",
+    "unique",
+    "--x-initial",
+    "unique",
+)
+CXX_FLAGS = (
+    f"-std={CXX_STANDARD}",
+    "-w",
+    "-DVERILATOR=1",
+    *(f"-DVM_{name}=0" for name in ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")),
+)
+_HEADER = "runtime.h"
 
 _PORT = re.compile(
     r"^\s*(?P<direction>input|output)\s+(?:(?:wire|reg|signed)\s+)*(?:\[(?P<high>\d+):(?P<low>\d+)\]\s*)?(?P<name>\w+)\s*;",
@@ -128,3 +168,89 @@ def call(what: str, command: Sequence[str], environment: dict[str, str]) -> None
             (line for line in lines if "rror" in line), lines[0] if lines else f"exit code {done.returncode}"
         )
         raise ToolError(f"{what} failed: {complaint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verilated:
+    """C++ that Verilator has written.
+
+    Attributes
+    ----------
+    hot, cold : list of Path
+        What runs in every cycle, and what runs once.
+    library : list of Path
+        Verilator's run-time library, the same for all designs.
+    include : Path
+        Its headers.
+    """
+
+    hot: list[Path]
+    cold: list[Path]
+    library: list[Path]
+    include: Path
+
+
+def verilate(
+    verilog: str, top: str, flags: Sequence[str], toolchain: Toolchain, aside: Path, *, settings: str | None = None
+) -> Verilated:
+    """Write ``design.v`` to the folder `aside`, and its C++ to ``work`` there; `settings` are Verilator's own."""
+    work = aside / "work"
+    work.mkdir()
+    files = [aside / "design.v"]
+    files[0].write_text(verilog, encoding="utf-8")
+    if settings is not None:
+        files.insert(0, work / "settings.vlt")
+        files[0].write_text(settings, encoding="utf-8")
+    command = [toolchain.verilator, *VERILATOR_FLAGS, *flags, "--top-module", top, "--Mdir", str(work)]
+    call("Verilator", [*command, *map(str, files)], toolchain.environment)
+    listing = json.loads((work / "Vtop.json").read_text(encoding="utf-8"))
+    sources = {kind: [Path(path) for path in paths] for kind, paths in listing["sources"].items()}
+    return Verilated(
+        hot=[*sources.get("classes_fast", ()), *sources.get("support_fast", ())],
+        cold=[*sources.get("classes_slow", ()), *sources.get("support_slow", ())],
+        library=sources["global"],
+        include=Path(listing["system"]["verilator_root"]) / "include",
+    )
+
+
+def runtime(
+    made: Verilated, headers: Sequence[str], flags: Sequence[str], toolchain: Toolchain, directory: Path
+) -> tuple[list[Path], tuple[str, ...]]:
+    """Compile Verilator's run-time library, and headers that every unit begins with, or find them compiled.
+
+    Returns
+    -------
+    list of Path
+        Objects to link.
+    tuple of str
+        Flags with which units find all headers.
+    """
+    inner = (f"-I{made.include}", f"-I{made.include / 'vltstd'}")
+    text = "".join(f'#include "{header}"\n' for header in headers)
+
+    def make(aside: Path) -> None:
+        header = aside / _HEADER
+        header.write_text(text, encoding="utf-8")
+        command = [toolchain.compiler, *flags, *inner, "-x", "c++-header", str(header), "-o", f"{header}.gch"]
+        call("the C++ compiler", command, toolchain.environment)
+        compiled([(aside / path.name, [path], ()) for path in made.library], (*flags, *inner), toolchain)
+
+    folder = cached(directory, f"runtime-{key(*map(str, made.library), text, *flags, *identity(toolchain))}", make)
+    return sorted(folder.glob("*.o")), ("-include", str(folder / _HEADER), *inner)
+
+
+def compiled(
+    units: Sequence[tuple[Path, Sequence[Path], Sequence[str]]], flags: Sequence[str], toolchain: Toolchain
+) -> list[Path]:
+    """Compile units, two at a time: a file to write, the files that it includes, and its flags; return the objects."""
+
+    def one(unit: tuple[Path, Sequence[Path], Sequence[str]]) -> Path:
+        path, included, own = unit
+        path.write_text("".join(f'#include "{file}"\n' for file in included), encoding="utf-8")
+        built = path.with_suffix(".o")
+        command = [toolchain.compiler, *flags, *own, "-c", str(path), "-o", str(built)]
+        call("the C++ compiler", command, toolchain.environment)
+        return built
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(one, units))
