@@ -4,7 +4,9 @@ __all__ = [
     "EstimatorChoice",
     "NoiseAwareConfig",
     "Split",
+    "check_crossbar",
     "estimator_of",
+    "machine_source",
     "noise_aware_of",
     "noise_aware_trainer",
     "split_of",
@@ -13,6 +15,7 @@ __all__ = [
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ import numpy as np
 from tetrit import checks, estimators
 from tetrit.errors import InvalidValueError, ToolError, unknown_name
 from tetrit.estimators.tables import from_table, to_table
+from tetrit.hardware import Crossbar
 from tetrit.train import digits, mlp
 
 SOURCES = ("digits",)
@@ -98,6 +102,36 @@ class NoiseAwareConfig:
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), maximum=1_000_000))
         object.__setattr__(self, "rate", checks.real("rate", self.rate, minimum=0.0, exclusive=True))
         checks.choice("redraw", self.redraw, _REDRAWS)
+
+
+def machine_source(table: Mapping[str, Any], folder: Path) -> str | Path:
+    """Return what `tetrit.hardware.load` takes: the ``preset`` or the ``path`` that a section names.
+
+    Raises
+    ------
+    TypeError
+        It is no string.
+    InvalidValueError
+        There is neither, or both.
+    """
+    named = [key for key in ("preset", "path") if key in table]
+    if len(named) != 1:
+        raise InvalidValueError("one of `preset` or `path` is needed")
+    source = table[named[0]]
+    if not isinstance(source, str):
+        raise TypeError(f"`{named[0]}` must be a string, got {source!r}")
+    return source if named[0] == "preset" else folder / source
+
+
+def check_crossbar(machine: Crossbar, estimator: EstimatorChoice) -> None:
+    """Raise InvalidValueError if networks of the plain-numpy trainer do not fit a crossbar."""
+    weights = estimator.weight_format
+    if weights != machine.weight_format:
+        raise InvalidValueError(
+            f"the crossbar takes {machine.weight_format} weights, estimator '{estimator.name}' gives {weights}"
+        )
+    if machine.act_format != "int8":
+        raise InvalidValueError(f"training gives int8 activations, the crossbar takes {machine.act_format}")
 
 
 def split_of(where: str, table: Any) -> Split:

@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import tetrit
 from tetrit import hardware, report, rtl, verify
 from tetrit.flow import analog, result, simd
 from tetrit.flow import config as configs
 from tetrit.flow.gates import Gates, LayerEnergy
 from tetrit.flow.learning import check_fit, learn
 from tetrit.flow.simd_config import SimdRunConfig
-from tetrit.flow.steps import Steps, bench_block, platform_block
+from tetrit.flow.steps import Steps, bench_block, cycles_block, head_block, verify_block
 from tetrit.rtl import yosys
 from tetrit.sim.execute import LayerRun, execute
 from tetrit.train import digits
@@ -99,19 +98,8 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         if config.crossbar is not None:
             with timed("crossbar"), configs.located(config_path):
                 chips = analog.evaluate(config, config.crossbar, learned, data, step=say, progress=progress)
-    made: dict[str, Any] = {
-        "schema": "tetrit-report/2",
-        "tetrit": tetrit.__version__,
-        "name": config.name,
-        "seeds": list(config.seeds),
-        "config": config.table,
-        "platform": platform_block(),
-        "accuracy": learned.accuracy,
-        "training": learned.training,
-        "assumptions": result.assumptions(gates, machine, runs),
-        "sources": SOURCES,
-        "timings": steps.timings,
-    }
+    made = head_block(config, learned.accuracy, learned.training, steps)
+    made |= {"assumptions": result.assumptions(gates, machine, runs), "sources": SOURCES}
     made |= _hardware(config, gates, runs, energies)
     if config.crossbar is not None and chips is not None:
         made["crossbar"] = chips
@@ -139,16 +127,8 @@ def _hardware(
     machine = config.machine
     layers = result.layer_blocks(runs, energies, machine)
     n_images = len(runs[0].input)
-    cycles = sum(layer["cycles"] for layer in layers)
     energy = result.energy_block(layers)
-    blocks: dict[str, Any] = {
-        "layers": layers,
-        "machine": hardware.to_dict(machine),
-        "images": n_images,
-        "cycles": cycles,
-        "cycles_per_image": cycles / n_images,
-        "clock_mhz": machine.clock_mhz,
-        "latency_us": cycles / machine.clock_mhz,
+    blocks = cycles_block(layers, machine, n_images) | {
         "energy_uj": energy,
         "energy_per_image_nj": 1000.0 * energy["total"] / n_images,
         "area_mm2": result.area_block(gates),
@@ -182,8 +162,4 @@ def _verify(
         }
         for run, energy in zip(runs, energies, strict=True)
     ]
-    return {
-        "vectors": sum(entry["vectors"] for entry in entries),
-        "mismatches": sum(entry["mismatches"] for entry in entries),
-        "testbenches": entries,
-    }
+    return verify_block(entries)

@@ -11,31 +11,27 @@ from typing import Any
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.flow.crossbar_config import CrossbarConfig, read_crossbar
-from tetrit.flow.fields import listed, seeds_of, string
+from tetrit.flow.fields import AnyRunConfig, cells_of, listed, seeds_of, string
 from tetrit.flow.simd_config import SimdRunConfig, read_simd
 from tetrit.hardware import ShiftArray, SimdEngine
-from tetrit.train import mlp
-from tetrit.train.recipe import EstimatorChoice, estimator_of, split_of, training_of
+from tetrit.train.recipe import (
+    EstimatorChoice,
+    check_crossbar,
+    estimator_of,
+    machine_source,
+    split_of,
+    training_of,
+)
 
 _SECTIONS = ("name", "seeds", "data", "network", "train", "machine", "crossbar", "verify", "synthesis")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RunConfig:
+class RunConfig(AnyRunConfig):
     """All that a run needs to know.
 
     Attributes
     ----------
-    name : str
-        Title of the report.
-    seeds : tuple of int
-        One training each; the first one is mapped, verified and priced.
-    held_out : float
-        Share of the images that is held out.
-    split_seed : int
-        Seed of the split.
-    training : mlp.Config
-        Network and schedule.
     estimator : EstimatorChoice
         Of the network that goes to hardware.
     compare : tuple of EstimatorChoice
@@ -44,29 +40,14 @@ class RunConfig:
         Target.
     crossbar : CrossbarConfig or None
         Analog chips that run the same network beside it, if there is such a section.
-    verify_images : int
-        How many held-out images run on the RTL; 0 for none.
-    library : str
-        Embedded cell library.
-    liberty : Path or None
-        A liberty file to use instead.
-    table : dict
-        The file as it was.
+    others
+        As of `AnyRunConfig`.
     """
 
-    name: str
-    seeds: tuple[int, ...]
-    held_out: float
-    split_seed: int
-    training: mlp.Config
     estimator: EstimatorChoice
     compare: tuple[EstimatorChoice, ...]
     machine: ShiftArray
     crossbar: CrossbarConfig | None
-    verify_images: int
-    library: str
-    liberty: Path | None
-    table: dict[str, Any]
 
 
 @contextmanager
@@ -129,10 +110,7 @@ def load(path: Path) -> RunConfig | SimdRunConfig:
         where = f"{path}: [verify]"
         images = checks.integer("images", verify.get("images", 64), minimum=0)
         where = f"{path}: [synthesis]"
-        library = string("library", synthesis.get("library", "sg13g2"))
-        liberty = synthesis.get("liberty")
-        if liberty is not None:
-            liberty = path.parent / string("liberty", liberty)
+        library, liberty = cells_of(synthesis, path.parent)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(f"{where}: {error}") from None
     analog = None
@@ -157,24 +135,16 @@ def load(path: Path) -> RunConfig | SimdRunConfig:
 
 def _crossbar(where: str, table: Any, folder: Path, estimator: EstimatorChoice) -> CrossbarConfig:
     found = read_crossbar(where, table, folder)
-    if estimator.weight_format != found.machine.weight_format:
-        raise InvalidValueError(
-            f"{where}: the crossbar takes {found.machine.weight_format} weights, estimator '{estimator.name}' gives "
-            f"{estimator.weight_format}"
-        )
-    if found.machine.act_format != "int8":
-        raise InvalidValueError(
-            f"{where}: training gives int8 activations, the crossbar takes {found.machine.act_format}"
-        )
+    try:
+        check_crossbar(found.machine, estimator)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{where}: {error}") from None
     return found
 
 
 def _machine(table: dict[str, Any], folder: Path) -> ShiftArray:
-    if len(table) != 1:
-        raise InvalidValueError("one of `preset` or `path` is needed")
-    ((key, value),) = table.items()
-    text = string(key, value)
-    source = text if key == "preset" else folder / text
-    if isinstance(hardware.load(source), SimdEngine):
+    source = machine_source(table, folder)
+    machine = hardware.load(source)
+    if isinstance(machine, SimdEngine):
         raise InvalidValueError(f"{source}: a simd_engine needs a section [formats], which says how layers are rounded")
-    return hardware.load_shift_array(source)
+    return machine if isinstance(machine, ShiftArray) else hardware.load_shift_array(source)  # which says what it is

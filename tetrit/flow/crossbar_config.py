@@ -12,7 +12,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar
 from tetrit.sim.cost import AnalogPrices
 from tetrit.sim.crossbar.fault_maps import FaultFile, read_fault_file
-from tetrit.train.recipe import NoiseAwareConfig, noise_aware_of
+from tetrit.train.recipe import NoiseAwareConfig, machine_source, noise_aware_of
 
 DAY_S = 86400.0
 TIMES_S = (1.0, 3600.0, DAY_S, 30 * DAY_S, 365 * DAY_S)
@@ -98,19 +98,14 @@ def read_crossbar(where: str, table: Mapping[str, Any], folder: Path) -> Crossba
         A key or value is unknown, of the wrong kind or out of range; the message names file and section.
     """
     values = dict(checks.keys(where, table, _KEYS))
-    given = [key for key in ("preset", "path") if key in values]
-    if len(given) != 1:
-        raise InvalidValueError(f"{where}: one of `preset` or `path` is needed")
-    source = values.pop(given[0])
-    if not isinstance(source, str):
-        raise InvalidValueError(f"{where}: `{given[0]}` must be a string, got {source!r}")
     inner = f"{where[:-1]}.noise_aware]"
     aware = values.pop("noise_aware", None)
     changes = values.pop("changes", {})
     try:
-        machine = hardware.load(source if given[0] == "preset" else folder / source)
-    except InvalidValueError as error:
+        machine = hardware.load(machine_source(values, folder))
+    except (TypeError, InvalidValueError) as error:
         raise InvalidValueError(f"{where}: {error}") from None
+    source = values.pop("preset", None) or values.pop("path")
     if not isinstance(machine, Crossbar):
         raise InvalidValueError(f"{where}: a crossbar is needed, '{source}' is none")
     machine = hardware.changed(machine, changes, where=f"{where[:-1]}.changes]", folder=folder)

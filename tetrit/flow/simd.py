@@ -9,14 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import tetrit
 from tetrit import hardware, report, rtl, verify
 from tetrit.errors import InvalidValueError
 from tetrit.flow import result, simd_result
 from tetrit.flow.simd_config import SimdRunConfig
 from tetrit.flow.simd_learning import SimdLearned, learn
 from tetrit.flow.simd_result import SimdGates
-from tetrit.flow.steps import Steps, bench_block, platform_block
+from tetrit.flow.steps import Steps, bench_block, cycles_block, head_block, verify_block
 from tetrit.hardware import SimdEngine
 from tetrit.rtl import yosys
 from tetrit.sim.execute import execute
@@ -124,38 +123,17 @@ def _report(
     machine = config.machine
     layers = simd_result.layer_blocks(runs, machine)
     n_images = len(learned.images)
-    cycles = sum(layer["cycles"] for layer in layers)
-    made: dict[str, Any] = {
-        "schema": "tetrit-report/2",
-        "tetrit": tetrit.__version__,
-        "name": config.name,
-        "seeds": list(config.seeds),
-        "config": config.table,
-        "platform": platform_block(),
-        "accuracy": learned.accuracy,
-        "training": learned.training,
+    made = head_block(config, learned.accuracy, learned.training, steps) | cycles_block(layers, machine, n_images)
+    made |= {
         "formats": learned.formats,
-        "layers": layers,
-        "machine": hardware.to_dict(machine),
-        "images": n_images,
-        "cycles": cycles,
-        "cycles_per_image": cycles / n_images,
-        "clock_mhz": machine.clock_mhz,
-        "latency_us": cycles / machine.clock_mhz,
         "area_mm2": simd_result.area_block(gates),
         "synthesis": [result.synthesis_block(s) for s in (gates.element, gates.readout)],
         "assumptions": simd_result.assumptions(gates, runs),
         "sources": SOURCES,
-        "timings": steps.timings,
     }
     energy = simd_result.energy_block(layers)
     if energy is not None:
         made |= {"energy_uj": energy, "energy_per_image_nj": 1000.0 * energy["total"] / n_images}
     if benches:
-        entries = [bench_block(bench, "output_stationary") for bench in benches]
-        made["verify"] = {
-            "vectors": sum(entry["vectors"] for entry in entries),
-            "mismatches": sum(entry["mismatches"] for entry in entries),
-            "testbenches": entries,
-        }
+        made["verify"] = verify_block([bench_block(bench, "output_stationary") for bench in benches])
     return made

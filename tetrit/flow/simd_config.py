@@ -9,31 +9,20 @@ from typing import Any
 
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError
-from tetrit.flow.fields import listed, seeds_of, string
+from tetrit.flow.fields import AnyRunConfig, cells_of, listed, seeds_of, string
 from tetrit.hardware import SIMD_FORMATS, SimdEngine
-from tetrit.train import mlp
 from tetrit.train.precision import FormatPair
-from tetrit.train.recipe import split_of, training_of
+from tetrit.train.recipe import machine_source, split_of, training_of
 
 _SECTIONS = ("name", "seeds", "data", "network", "train", "formats", "machine", "verify", "synthesis")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SimdRunConfig:
+class SimdRunConfig(AnyRunConfig):
     """All that a run on a SIMD engine needs to know.
 
     Attributes
     ----------
-    name : str
-        Title of the report.
-    seeds : tuple of int
-        One training each; the first one chooses the formats, and is mapped and verified.
-    held_out : float
-        Share of the images that is held out.
-    split_seed : int
-        Seed of the split.
-    training : mlp.Config
-        Network and schedule.
     machine : SimdEngine
         Target.
     candidates : tuple of FormatPair
@@ -46,31 +35,16 @@ class SimdRunConfig:
         Format of the results of the last layer.
     calibration_images : int
         Training images that scales and losses come from.
-    verify_images : int
-        How many held-out images run on the RTL; 0 for none.
-    library : str
-        Embedded cell library.
-    liberty : Path or None
-        A liberty file to use instead.
-    table : dict
-        The file as it was.
+    others
+        As of `AnyRunConfig`; the first training chooses the formats.
     """
 
-    name: str
-    seeds: tuple[int, ...]
-    held_out: float
-    split_seed: int
-    training: mlp.Config
     machine: SimdEngine
     candidates: tuple[FormatPair, ...]
     mean_bits: float
     layers: tuple[FormatPair, ...] | None
     output: str
     calibration_images: int
-    verify_images: int
-    library: str
-    liberty: Path | None
-    table: dict[str, Any]
 
 
 def read_simd(path: Path, given: Mapping[str, Any]) -> SimdRunConfig:
@@ -125,10 +99,7 @@ def read_simd(path: Path, given: Mapping[str, Any]) -> SimdRunConfig:
         where = f"{path}: [verify]"
         images = checks.integer("images", verify.get("images", 64), minimum=0)
         where = f"{path}: [synthesis]"
-        library = string("library", synthesis.get("library", "sg13g2"))
-        liberty = synthesis.get("liberty")
-        if liberty is not None:
-            liberty = path.parent / string("liberty", liberty)
+        library, liberty = cells_of(synthesis, path.parent)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(f"{where}: {error}") from None
     return SimdRunConfig(
@@ -151,12 +122,8 @@ def read_simd(path: Path, given: Mapping[str, Any]) -> SimdRunConfig:
 
 
 def _machine(table: dict[str, Any], folder: Path) -> SimdEngine:
-    changes = table.pop("changes", {})
-    if len(table) != 1:
-        raise InvalidValueError("one of `preset` or `path` is needed")
-    ((key, value),) = table.items()
-    text = string(key, value)
-    machine = hardware.load_simd_engine(text if key == "preset" else folder / text)
+    changes = table.get("changes", {})
+    machine = hardware.load_simd_engine(machine_source(table, folder))
     if not isinstance(changes, Mapping):
         raise TypeError(f"`changes` must be a table, got {changes!r}")
     return hardware.changed(machine, changes, folder=folder) if changes else machine

@@ -1,6 +1,6 @@
 """What every kind of run shares: its steps, timed and announced, and the platform that it ran on."""
 
-__all__ = ["Steps", "bench_block", "platform_block"]
+__all__ = ["Steps", "bench_block", "cycles_block", "head_block", "verify_block"]
 
 import datetime
 import platform
@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
+import tetrit
+from tetrit import hardware
+from tetrit.flow.fields import AnyRunConfig
+from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.verify import BenchResult
 
 
@@ -55,8 +59,45 @@ class Steps:
         return {"started": self.started, "seconds": self.seconds}
 
 
-def platform_block() -> dict[str, str]:
-    """Return the report's ``platform``."""
+def head_block(config: AnyRunConfig, accuracy: Any, training: Any, steps: Steps) -> dict[str, Any]:
+    """Return what every report begins with: which run it is, where it ran, how well the networks do."""
+    return {
+        "schema": "tetrit-report/2",
+        "tetrit": tetrit.__version__,
+        "name": config.name,
+        "seeds": list(config.seeds),
+        "config": config.table,
+        "platform": _platform(),
+        "accuracy": accuracy,
+        "training": training,
+        "timings": steps.timings,
+    }
+
+
+def cycles_block(layers: list[dict[str, Any]], machine: ShiftArray | SimdEngine, n_images: int) -> dict[str, Any]:
+    """Return machine, layers, and their cycles together."""
+    cycles = sum(layer["cycles"] for layer in layers)
+    return {
+        "layers": layers,
+        "machine": hardware.to_dict(machine),
+        "images": n_images,
+        "cycles": cycles,
+        "cycles_per_image": cycles / n_images,
+        "clock_mhz": machine.clock_mhz,
+        "latency_us": cycles / machine.clock_mhz,
+    }
+
+
+def verify_block(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the report's ``verify`` of entries as `bench_block` makes them."""
+    return {
+        "vectors": sum(entry["vectors"] for entry in entries),
+        "mismatches": sum(entry["mismatches"] for entry in entries),
+        "testbenches": entries,
+    }
+
+
+def _platform() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -15,7 +15,16 @@ from tetrit.errors import InvalidValueError, UnknownNameError
 from tetrit.hardware import Crossbar
 from tetrit.sim.crossbar.fault_maps import FaultFile, read_fault_file
 from tetrit.train import mlp
-from tetrit.train.recipe import EstimatorChoice, NoiseAwareConfig, Split, noise_aware_of, split_of, training_of
+from tetrit.train.recipe import (
+    EstimatorChoice,
+    NoiseAwareConfig,
+    Split,
+    check_crossbar,
+    machine_source,
+    noise_aware_of,
+    split_of,
+    training_of,
+)
 
 CHIPS = 100
 MOST_CHIPS = 1_000_000
@@ -192,10 +201,12 @@ def load_config(path: Path | str) -> MonteCarloConfig:
         raise InvalidValueError(f"{where}: the section is missing; it needs a `preset` or a `path`")
     given = checks.keys(where, table["crossbar"], _CROSSBAR)
     try:
-        machine = _machine(given, where, path.parent)
+        machine = hardware.load_crossbar(machine_source(given, path.parent))
+        changes = given.get("changes", {})
+        machine = hardware.changed(machine, changes, where=f"{where[:-1]}.changes]", folder=path.parent)
         hls.check_machine(machine)
         if estimator is not None:
-            _check_fit(machine, estimator)
+            check_crossbar(machine, estimator)
         chips = _chips(given.get("chips", CHIPS))
         aware = given.get("noise_aware")
         if aware is not None:
@@ -256,31 +267,10 @@ def _checkpoint(path: Path, network: Mapping[str, Any], table: Mapping[str, Any]
     return found
 
 
-def _machine(given: dict[str, Any], where: str, folder: Path) -> Crossbar:
-    sources = [key for key in ("preset", "path") if key in given]
-    if len(sources) != 1:
-        raise InvalidValueError("one of `preset` or `path` is needed")
-    source = given[sources[0]]
-    if not isinstance(source, str):
-        raise TypeError(f"`{sources[0]}` must be a string, got {source!r}")
-    machine = hardware.load_crossbar(source if sources[0] == "preset" else folder / source)
-    return hardware.changed(machine, given.get("changes", {}), where=f"{where[:-1]}.changes]", folder=folder)
-
-
 def _faults(given: Any, folder: Path) -> FaultFile:
     if not isinstance(given, str):
         raise TypeError(f"`faults` must be a string, got {given!r}")
     return read_fault_file(folder / given)
-
-
-def _check_fit(machine: Crossbar, estimator: EstimatorChoice) -> None:
-    weights = estimator.weight_format
-    if weights != machine.weight_format:
-        raise InvalidValueError(
-            f"the crossbar takes {machine.weight_format} weights, estimator '{estimator.name}' gives {weights}"
-        )
-    if machine.act_format != "int8":
-        raise InvalidValueError(f"training gives int8 activations, the crossbar takes {machine.act_format}")
 
 
 def _ascending(name: str, values: Any) -> tuple[float, ...]:
