@@ -1,6 +1,19 @@
 """Reports of a run: canonical JSON with a schema, a page that opens offline, figures, and the table on the terminal."""
 
-__all__ = ["check_directory", "require", "schema", "summary", "to_json", "write", "write_files"]
+__all__ = [
+    "Difference",
+    "check_directory",
+    "differences",
+    "layers_csv",
+    "layers_latex",
+    "read",
+    "require",
+    "schema",
+    "summary",
+    "to_json",
+    "write",
+    "write_files",
+]
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +22,10 @@ from typing import Any
 
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.report.canonical import check, plain, schema, to_json
+from tetrit.report.difference import Difference, differences
+from tetrit.report.export import layers_csv, layers_latex
 from tetrit.report.files import check_directory, write_files
+from tetrit.report.reading import read
 from tetrit.report.table import summary
 
 

@@ -7,7 +7,7 @@ matplotlibrc, the date and the order of calls change nothing.
 
 __all__ = [
     "BLUE", "BROWN", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PALETTE", "PURPLE", "SKY", "SURFACE", "VERMILION",
-    "figure", "ink_on", "label", "png", "svg", "themed",
+    "alone", "figure", "ink_on", "label", "png", "svg", "themed",
 ]  # fmt: skip
 
 import contextlib
@@ -131,3 +131,10 @@ def svg(drawn: Figure, prefix: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return re.sub(r"#[0-9a-f]{6}\b", lambda match: _VARIABLES.get(match[0], match[0]), text)
+
+
+def alone(element: str) -> str:
+    """Return what `svg` gave as a file of its own, in the colours of the light theme."""
+    for colour, variable in _VARIABLES.items():
+        element = element.replace(variable, colour)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{element}'

