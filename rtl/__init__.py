@@ -4,6 +4,7 @@ __all__ = [
     "Activity",
     "Downsizer",
     "Energy",
+    "FpgaMapping",
     "LibertyError",
     "MatmulCoprocessor",
     "ModuleArea",
@@ -23,6 +24,7 @@ __all__ = [
     "default_machine",
     "full_name",
     "load_technology",
+    "map_fpga",
     "simulate",
     "synthesize",
     "to_verilog",
@@ -31,6 +33,7 @@ __all__ = [
 from tetrit.rtl.activity import Activity, Energy, simulate
 from tetrit.rtl.components import build, components, default_machine, full_name
 from tetrit.rtl.coprocessor import MatmulCoprocessor
+from tetrit.rtl.fpga import FpgaMapping, map_fpga
 from tetrit.rtl.gearbox import Downsizer, Upsizer
 from tetrit.rtl.liberty_syntax import LibertyError
 from tetrit.rtl.requantizer import Requantizer

@@ -98,6 +98,15 @@ def test_synth_prints_and_writes_the_same_figures(tetrit, tmp_path):
     assert all(f"- {line}\n" in printed for line in figures["assumptions"])
 
 
+def test_synth_for_an_fpga(tetrit, tmp_path):
+    path = tmp_path / "figures.json"
+    printed = tetrit("synth", "SZTDecoder", "--fpga", "xilinx", "--json", path).out
+    figures = json.loads(path.read_text())
+    assert printed.startswith("SZTDecoder on 7 series: 2 LUTs, 0 flip-flops, 0 block RAMs, 0 DSPs\n")
+    assert (figures["luts"], figures["fmax_mhz"], figures["family"]) == (2, None, "xilinx")
+    assert all(re.search(rf"^{kind} +{count}$", printed, re.M) for kind, count in figures["cells"].items())
+
+
 # --- verify ---
 
 
@@ -184,6 +193,11 @@ SMALL = 'kind = "shift_array"\nrows = 2\ncols = 2\n'
         (
             ["synth", "SZTDecoder", "--liberty", "missing.lib"],
             "liberty file 'missing.lib' cannot be read: No such file or directory",
+        ),
+        (["synth", "SZTDecoder", "--fpga", "xylinx"], "unknown family 'xylinx'; did you mean 'xilinx'?"),
+        (
+            ["synth", "SZTDecoder", "--fpga", "ecp5", "--liberty", "key.toml"],
+            "`--fpga` and `--liberty` exclude each other: an FPGA has no cell library",
         ),
         (
             ["synth", "SZTDecoder", "--liberty", "key.toml"],

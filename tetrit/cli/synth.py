@@ -1,4 +1,4 @@
-"""`tetrit synth`: area and delay of one component, mapped to a cell library."""
+"""`tetrit synth`: area and delay of one component, mapped to a cell library, or what it takes of an FPGA."""
 
 __all__ = ["command"]
 
@@ -11,7 +11,7 @@ import click
 from tetrit.cli._options import machine_option, table
 
 if TYPE_CHECKING:
-    from tetrit.rtl import Synthesis
+    from tetrit.rtl import FpgaMapping, Synthesis
 
 
 @click.command()
@@ -19,21 +19,54 @@ if TYPE_CHECKING:
 @machine_option
 @click.option("--library", default="sg13g2", show_default=True, help="Embedded cell library.")
 @click.option("--liberty", type=click.Path(path_type=Path), metavar="FILE.lib", help="A liberty file in its place.")
+@click.option("--fpga", metavar="FAMILY", help="An FPGA in its place: xilinx, or ecp5, which is placed and routed.")
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures here too."
 )
-def command(component: str, machine: str | None, library: str, liberty: Path | None, json_path: Path | None) -> None:
-    """Print the area and the critical path of one component."""
+def command(
+    component: str, machine: str | None, library: str, liberty: Path | None, fpga: Any, json_path: Path | None
+) -> None:
+    """Print the area and the critical path of one component, or what it takes of an FPGA."""
     from tetrit import hardware, rtl
 
+    if fpga is not None and liberty is not None:
+        raise click.UsageError("`--fpga` and `--liberty` exclude each other: an FPGA has no cell library")
     machine = rtl.default_machine(component) if machine is None else machine
-    result = rtl.synthesize(rtl.build(component, hardware.load(machine)), library=library, liberty=liberty)
+    design = rtl.build(component, hardware.load(machine))
+    if fpga is None:
+        result = rtl.synthesize(design, library=library, liberty=liberty)
+        text, figures = _text(result), _figures(component, machine, result)
+    else:
+        mapping = rtl.map_fpga(design, fpga)
+        text, figures = _fpga_text(mapping), {"component": component, "machine": machine} | _fpga_figures(mapping)
     if json_path is not None:
         from tetrit.report import write_files
 
-        figures = json.dumps(_figures(component, machine, result), indent=2) + "\n"
-        write_files(json_path.parent, {json_path.name: figures})
-    click.echo(_text(result))
+        write_files(json_path.parent, {json_path.name: json.dumps(figures, indent=2) + "\n"})
+    click.echo(text)
+
+
+def _fpga_text(mapping: "FpgaMapping") -> str:
+    """Return figures, primitives, and what the figures rest on."""
+    clock = "" if mapping.fmax_mhz is None else f", {mapping.fmax_mhz:.1f} MHz"
+    return "\n".join(
+        (
+            f"{mapping.name} on {mapping.device}: {mapping.luts} LUTs, {mapping.flip_flops} flip-flops, "
+            f"{mapping.brams:g} block RAMs, {mapping.dsps} DSPs{clock}",
+            "",
+            table(("primitive", "count"), [(kind, str(count)) for kind, count in mapping.cells.items()]),
+            "",
+            "assumptions:",
+            *(f"- {line}" for line in mapping.assumptions),
+        )
+    )
+
+
+def _fpga_figures(mapping: "FpgaMapping") -> dict[str, Any]:
+    """Return the same figures for a JSON file."""
+    names = ("family", "device", "luts", "flip_flops", "brams", "dsps", "fmax_mhz")
+    figures = {name: getattr(mapping, name) for name in names}
+    return figures | {"cells": dict(mapping.cells), "assumptions": list(mapping.assumptions)}
 
 
 def _text(result: "Synthesis") -> str:
