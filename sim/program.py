@@ -3,7 +3,7 @@
 __all__ = ["CompiledLayer", "CompiledSimdLayer", "Mapping", "Program", "QuantizedLinear", "SimdProgram", "Workload"]
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,11 @@ import numpy.typing as npt
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
+
+if TYPE_CHECKING:
+    import os
+
+    from tetrit.hls.cpp import CppOptions, CppProject
 
 LoopOrder = Literal["mnk", "mkn"]
 LOOP_ORDERS: tuple[LoopOrder, ...] = ("mnk", "mkn")
@@ -195,6 +200,14 @@ class Program:
             raise InvalidValueError(f"a program for a Crossbar is needed, got one for a {type(self.machine).__name__}")
         return self.machine
 
+    def to_hls_cpp(
+        self, folder: "str | os.PathLike[str]", *, inputs: Any = None, options: "CppOptions | None" = None
+    ) -> "CppProject":
+        """Write a shift array's program as C++ for high-level synthesis; see `tetrit.hls.cpp.to_hls_cpp`."""
+        from tetrit.hls.cpp import to_hls_cpp
+
+        return to_hls_cpp(self, folder, inputs=inputs, options=options)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompiledSimdLayer:
@@ -267,3 +280,11 @@ class SimdProgram:
         last = self.layers[-1]
         values: npt.NDArray[np.float64] = formats.get(last.out_format).decode(codes) * last.out_scale
         return values
+
+    def to_hls_cpp(
+        self, folder: "str | os.PathLike[str]", *, inputs: Any = None, options: "CppOptions | None" = None
+    ) -> "CppProject":
+        """Write the program as C++ for high-level synthesis; see `tetrit.hls.cpp.to_hls_cpp`."""
+        from tetrit.hls.cpp import to_hls_cpp
+
+        return to_hls_cpp(self, folder, inputs=inputs, options=options)

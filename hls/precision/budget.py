@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
+from tetrit.hls.precision._sums import least_costs, nondominated
 
 
 def assign_precision(costs: npt.ArrayLike, losses: npt.ArrayLike, budget: float) -> npt.NDArray[np.int64]:
@@ -48,29 +49,12 @@ def assign_precision(costs: npt.ArrayLike, losses: npt.ArrayLike, budget: float)
     if np.isnan(loss).any() or (loss == -np.inf).any():
         raise InvalidValueError("`losses` must be numbers or infinity, got NaN or -inf")
     limit = checks.real("budget", budget)
-    total_cost, total_loss = np.zeros(1), np.zeros(1)
-    steps: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
-    # what the layers to come need at least, so that sums beyond the budget are dropped at once
-    least = np.append(np.cumsum(np.where(np.isinf(loss), np.inf, cost).min(axis=1)[::-1])[::-1], 0.0)
-    for layer, (own_cost, own_loss) in enumerate(zip(cost, loss, strict=True)):
-        grown_cost = np.add.outer(total_cost, own_cost).ravel()
-        grown_loss = np.add.outer(total_loss, own_loss).ravel()
-        possible = np.flatnonzero(np.isfinite(grown_loss) & (grown_cost + least[layer + 1] <= limit))
-        order = possible[np.lexsort((possible, grown_loss[possible], grown_cost[possible]))]
-        before = np.minimum.accumulate(np.append(np.inf, grown_loss[order]))[:-1]
-        kept = order[grown_loss[order] < before]
-        if kept.size == 0:
-            raise InvalidValueError(
-                f"`budget` must be at least {least[0]:g}, the least that the layers cost, got {limit:g}"
-                if np.isfinite(least[0])
-                else "`losses` must leave every layer a format, got one with infinity alone"
-            )
-        total_cost, total_loss = grown_cost[kept], grown_loss[kept]
-        steps.append((kept // len(own_cost), kept % len(own_cost)))
-    place = int(total_loss.argmin())
-    chosen = np.empty(len(steps), dtype=np.int64)
-    for layer in reversed(range(len(steps))):
-        parents, formats = steps[layer]
-        chosen[layer] = formats[place]
-        place = int(parents[place])
-    return chosen
+    found = nondominated(cost, loss, limit)
+    if found is None:
+        least = float(least_costs(cost, loss)[0])
+        raise InvalidValueError(
+            f"`budget` must be at least {least:g}, the least that the layers cost, got {limit:g}"
+            if np.isfinite(least)
+            else "`losses` must leave every layer a format, got one with infinity alone"
+        )
+    return found.formats(int(found.losses.argmin()))
