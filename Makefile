@@ -15,8 +15,9 @@ help: ## list these targets
 	@echo 'make TARGET   (the first run of any of them sets up $(VENV))'
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-9s %s\n' "$$target" "$$text"; done
 
-sim: $(VENV)/ready-run ## the main job: train, map, simulate, verify and cost the digits network; results in build/digits
+sim: $(VENV)/ready-run ## the main jobs: digits networks trained, mapped, simulated, verified and costed; in build/digits and build/cnn
 	$(BIN)/tetrit run examples/digits/digits.toml --out build/digits
+	$(BIN)/tetrit run examples/cnn/cnn.toml --out build/cnn
 
 test: $(VENV)/ready-test ## all tests; PYTEST_ARGS='-n0 tests/formats' for some of them
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -3,8 +3,7 @@
 __all__ = ["FormatChoice", "choose_formats", "format_plan"]
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,8 @@ from tetrit.train.precision import PER_OUTPUT, FormatPair
 from tetrit.train.qat.passes import call, evaluating
 from tetrit.train.qat.plan import Plan, Rule
 from tetrit.train.qat.preparing import prepare
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""Layers that a choice is made for, by their exact types."""
+from tetrit.train.sensitivity.layers import layers_of, macs_of, seen
+from tetrit.train.sensitivity.perturbation import divergence
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -72,7 +70,7 @@ def format_plan(model: nn.Module, pairs: Mapping[str, FormatPair], example: Any)
     Raises
     ------
     InvalidValueError
-        No pairs, a name that is no layer of `LAYERS`, or a layer that the example does not reach.
+        No pairs, a name that is no linear or convolutional layer, or a layer that the example does not reach.
 
     Examples
     --------
@@ -87,11 +85,11 @@ def format_plan(model: nn.Module, pairs: Mapping[str, FormatPair], example: Any)
     """
     if not pairs:
         raise InvalidValueError("`pairs` must name at least one layer, got none")
-    layers = _layers(model)
+    layers = layers_of(model)
     for name in pairs:
         if name not in layers:
             raise InvalidValueError(f"`pairs` names '{name}', which is no linear or convolutional layer of the model")
-    inputs = _seen(model, {name: layers[name] for name in pairs}, example)
+    inputs = seen(model, {name: layers[name] for name in pairs}, example)
     rules = []
     for name, pair in pairs.items():
         x = inputs[name][0].detach().cpu().double().numpy()
@@ -156,11 +154,11 @@ def choose_formats(
     >>> {name: str(pair) for name, pair in choice.pairs.items()}, choice.mean_bits
     ({'0': 'fp4_e2m1', '2': 'posit8_0'}, 4.8)
     """
-    layers = _layers(model)
+    layers = layers_of(model)
     if not layers or not candidates:
         raise InvalidValueError("a choice needs at least one linear or convolutional layer and one candidate")
-    measure = loss or _divergence
-    macs = {name: _macs(layers[name], y) for name, (_, y) in _seen(model, layers, example).items()}
+    measure = loss or divergence
+    macs = {name: macs_of(layers[name], y) for name, (_, y) in seen(model, layers, example).items()}
     losses = np.empty((len(layers), len(candidates)))
     with torch.no_grad(), evaluating(model):
         wanted = call(model, example)
@@ -177,44 +175,3 @@ def choose_formats(
         losses=losses,
         mean_bits=float(sizes @ np.array([pair.bits for pair in chosen]) / sizes.sum()),
     )
-
-
-def _layers(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules() if type(module) in LAYERS}
-
-
-def _macs(layer: nn.Module, y: Tensor) -> int:
-    """Return the multiply-accumulates of one example, from what the layer gave for a batch."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight.numel() * (y.numel() // (weight.shape[0] * y.shape[0]))
-
-
-@contextmanager
-def _hooked(layers: Mapping[str, nn.Module], found: dict[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda _, given, y: found.__setitem__(name, (given[0], y))
-
-    handles = [module.register_forward_hook(hook(name)) for name, module in layers.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _seen(model: nn.Module, layers: Mapping[str, nn.Module], example: Any) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the input and the output of every layer for an example."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    with torch.no_grad(), evaluating(model), _hooked(layers, found):
-        call(model, example)
-    missing = [name for name in layers if name not in found]
-    if missing:
-        raise InvalidValueError(f"`example` must reach every layer, it does not reach '{missing[0]}'")
-    return {name: found[name] for name in layers}
-
-
-def _divergence(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean Kullback-Leibler divergence, in nat, of logits from others."""
-    log_p, log_q = (logits.double().log_softmax(-1) for logits in (wanted, found))
-    return (log_p.exp() * (log_p - log_q)).sum(-1).mean()

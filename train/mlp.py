@@ -2,81 +2,41 @@
 
 __all__ = ["Config", "Epoch", "Trained", "calibrate", "train_float", "train_layers", "train_quantized"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tetrit import checks, estimators
 from tetrit.errors import InvalidValueError, ToolError
-from tetrit.train.adam import Adam
 from tetrit.train.digits import Dataset
-from tetrit.train.network import Float, Layer, Network, cross_entropy, one_thread
+from tetrit.train.fitting import Epoch, Fitting, fit, softmax, start_layer
+from tetrit.train.network import Float, Network, one_thread
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Shape of the network and schedule of its training.
+class Config(Fitting):
+    """Shape of the network, and schedule of its training.
 
     Parameters
     ----------
     hidden : tuple of int
         Widths of the hidden layers; at least one.
-    epochs, quantized_epochs : int
-        Passes over the training images for the float network, and for each quantised network that starts from it.
-    batch : int
-        Images per step.
-    rate, quantized_rate : float
-        Peak learning rates of Adam; both fall to zero along a half cosine after a short linear rise.
-    smoothing : float
-        Label smoothing: share of the target that is spread over all classes.
-    distill : float
-        Share of the target that a quantised network takes from the float network's probabilities.
-    decay : float
-        Decoupled weight decay per unit of learning rate, on weights only.
-    average : float
-        Decay per step of the running average of the parameters, which is what is kept; 0 keeps the last ones.
+    epochs, quantized_epochs, batch, rate, quantized_rate, smoothing, distill, decay, average
+        See `tetrit.train.fitting.Fitting`.
     """
 
     hidden: tuple[int, ...] = (64, 64)
-    epochs: int = 120
-    quantized_epochs: int = 80
-    batch: int = 64
-    rate: float = 3e-3
-    quantized_rate: float = 3e-3
-    smoothing: float = 0.1
-    distill: float = 0.5
-    decay: float = 1e-2
-    average: float = 0.99
 
     def __post_init__(self) -> None:
         hidden = tuple(checks.integer("hidden", width) for width in self.hidden)
         if not hidden:
             raise InvalidValueError("`hidden` must have at least one width, got none")
         object.__setattr__(self, "hidden", hidden)
-        for name in ("epochs", "quantized_epochs", "batch"):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name)))
-        for name in ("rate", "quantized_rate"):
-            object.__setattr__(self, name, checks.real(name, getattr(self, name), minimum=0.0, exclusive=True))
-        object.__setattr__(self, "decay", checks.real("decay", self.decay, minimum=0.0))
-        for name in ("smoothing", "distill", "average"):
-            share = checks.real(name, getattr(self, name), minimum=0.0)
-            if share > 1 or (share == 1 and name != "distill"):
-                wanted = "from 0 to 1" if name == "distill" else "at least 0 and below 1"
-                raise InvalidValueError(f"`{name}` must be {wanted}, got {share:g}")
-            object.__setattr__(self, name, share)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One line of the training history: mean loss over the steps, and accuracies at the end of the epoch."""
-
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,11 +85,7 @@ def train_float(data: Dataset, *, seed: int, config: Config | None = None, progr
     rng = np.random.default_rng([checks.integer("seed", seed, minimum=0), 0])
     widths = (data.train_x.shape[1], *config.hidden, data.classes)
     layers = [
-        Layer(
-            latent=rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out)).astype(np.float32),
-            bias=np.zeros(n_out, np.float32),
-            relu=place < len(widths) - 2,
-        )
+        start_layer(rng, n_in, n_out, relu=place < len(widths) - 2)
         for place, (n_in, n_out) in enumerate(pairwise(widths))
     ]
     label = f"float, seed {seed}"
@@ -270,8 +226,8 @@ def default_estimator(name: str) -> estimators.Estimator:
 
 
 @contextmanager
-def _bar(total: int, label: str, shown: bool) -> Iterator[Any]:
-    """Yield a progress bar over `total` epochs, or None."""
+def _bar(total: int, label: str, shown: bool) -> Iterator[Callable[[int, Epoch], None] | None]:
+    """Yield what moves a progress bar over `total` epochs on, or None."""
     if not shown:
         yield None
         return
@@ -280,7 +236,12 @@ def _bar(total: int, label: str, shown: bool) -> Iterator[Any]:
     except ImportError:
         raise ToolError("the progress bar needs tqdm: pip install 'tetrit[run]'") from None
     with tqdm(total=total, desc=label, unit="epoch", leave=True) as bar:
-        yield bar
+
+        def step(_: int, found: Epoch) -> None:
+            bar.set_postfix(loss=f"{found.loss:.3f}", train=f"{found.train_accuracy:.2%}")
+            bar.update()
+
+        yield step
 
 
 def _train(
@@ -294,83 +255,33 @@ def _train(
     label: str,
     progress: bool,
 ) -> Trained:
-    """Run the loop that both trainings share."""
+    """Run the loop that all trainings share."""
     scale = np.float32(data.in_scale)
-    train_x = data.train_x * scale
-    test_x = data.test_x * scale
-    n = len(train_x)
-    hard = np.eye(data.classes, dtype=np.float32)[data.train_y] * np.float32(1 - config.smoothing)
-    hard += np.float32(config.smoothing / data.classes)
+    train_x, test_x = data.train_x * scale, data.test_x * scale
+
+    def taught(picked: NDArray[np.int64]) -> Float:
+        assert teacher is not None
+        return softmax(teacher.forward(train_x[picked]))
+
     epochs = config.epochs if teacher is None else config.quantized_epochs
-    peak = config.rate if teacher is None else config.quantized_rate
-    per_epoch = -(-n // config.batch)
-    total = epochs * per_epoch
-    rules = [layer.estimator for layer in network.layers]
-    draws = np.random.default_rng([seed, 2])
-    optimiser = Adam(network, decay=config.decay, average=config.average)
-    history = []
-    with _bar(epochs, label, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
-        for epoch in range(epochs):
-            order = rng.permutation(n)
-            loss_sum = 0.0
-            for k in range(per_epoch):
-                done = (epoch * per_epoch + k) / total
-                picked = order[k * config.batch : (k + 1) * config.batch]
-                x = train_x[picked]
-                target = hard[picked]
-                if teacher is not None:
-                    soft = _softmax(teacher.forward(x))
-                    target = np.float32(1 - config.distill) * target + np.float32(config.distill) * soft
-                    for layer, rule in zip(network.layers, rules, strict=True):
-                        layer.estimator = None if rule is None else rule.at(done)
-                logits = network.forward(x, record=True, rng=draws)
-                loss, grad = cross_entropy(logits, target)
-                if not np.isfinite(loss):
-                    raise InvalidValueError(f"training diverged ({label}, epoch {epoch + 1}); lower the rate")
-                loss_sum += loss * len(picked)
-                if teacher is not None:
-                    _track_limits(network)
-                optimiser.step(network.backward(grad), peak * min(1.0, done * 20) * 0.5 * (1 + np.cos(np.pi * done)))
-                for layer in network.layers:
-                    if layer.estimator is not None:
-                        layer.latent[...] = layer.estimator.after_step(layer.latent)
-            history.append(
-                Epoch(
-                    loss=loss_sum / n,
-                    train_accuracy=network.accuracy(train_x, data.train_y),
-                    test_accuracy=network.accuracy(test_x, data.test_y),
-                )
-            )
-            if bar is not None:
-                bar.set_postfix(loss=f"{history[-1].loss:.3f}", train=f"{history[-1].train_accuracy:.2%}")
-                bar.update()
-    optimiser.flat[:] = optimiser.mean
-    for layer, rule in zip(network.layers, rules, strict=True):
-        layer.estimator = rule
+    with _bar(epochs, label, progress) as step:
+        history = fit(
+            network,
+            data,
+            train_x,
+            test_x,
+            config,
+            label=label,
+            seed=seed,
+            rng=rng,
+            taught=None if teacher is None else taught,
+            step=step,
+        )
     if teacher is not None:
         calibrate(network, train_x)
     network.tapes = []
-    return Trained(
-        network=network,
-        estimator=name,
-        seed=seed,
-        accuracy=network.accuracy(test_x, data.test_y),
-        history=tuple(history),
-    )
-
-
-def _softmax(logits: Float) -> Float:
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Float = e / e.sum(axis=1, keepdims=True)
-    return result
-
-
-def _track_limits(network: Network) -> None:
-    """Let the activation ranges follow the batches: a running average of the largest output."""
-    for layer, tape in zip(network.layers, network.tapes, strict=True):
-        if layer.relu and layer.output is None:
-            largest = max(float(tape.before.max()), 1e-6)
-            layer.limit = largest if layer.limit is None else 0.99 * layer.limit + 0.01 * largest
+    accuracy = network.accuracy(test_x, data.test_y)
+    return Trained(network=network, estimator=name, seed=seed, accuracy=accuracy, history=history)
 
 
 def calibrate(network: Network, x: Float) -> None:

@@ -1,6 +1,6 @@
 """The plain-numpy network of the main job: a multilayer perceptron with weight estimators and int8 activations."""
 
-__all__ = ["Layer", "Network", "cross_entropy", "one_thread"]
+__all__ = ["Layer", "Network", "cross_entropy", "followed", "one_thread"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,9 +113,21 @@ class Network:
                 grad = grad @ tape.weight.T
         return gradients[::-1]
 
+    def track(self) -> None:
+        """Let the ranges of activations follow the recorded batch: a running average of the largest output."""
+        for layer, tape in zip(self.layers, self.tapes, strict=True):
+            if layer.relu and layer.output is None:
+                layer.limit = followed(layer.limit, float(tape.before.max()))
+
     def accuracy(self, x: Float, y: NDArray[np.int64]) -> float:
         """Return the share of inputs whose largest logit is at the right class."""
         return float((self.forward(x).argmax(axis=1) == y).mean())
+
+
+def followed(limit: float | None, largest: float) -> float:
+    """Return the running average of ranges after one more, which is at least a millionth."""
+    largest = max(largest, 1e-6)
+    return largest if limit is None else 0.99 * limit + 0.01 * largest
 
 
 def cross_entropy(logits: Float, target: Float) -> tuple[float, Float]:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from tetrit import estimators, formats
 from tetrit.errors import InvalidValueError
-from tetrit.train import digits, integers, mlp
+from tetrit.train import digits, fitting, integers, mlp
 
 SHORT = mlp.Config(epochs=3, quantized_epochs=3, hidden=(16,))
 
@@ -146,7 +146,7 @@ def test_an_interruption_passes_through(data, monkeypatch):
         raise KeyboardInterrupt
 
     before = [pool["num_threads"] for pool in threadpool_info()]
-    monkeypatch.setattr(mlp, "cross_entropy", interrupt)
+    monkeypatch.setattr(fitting, "cross_entropy", interrupt)
     with pytest.raises(KeyboardInterrupt):
         mlp.train_float(data, seed=0, config=SHORT, progress=True)
     assert [pool["num_threads"] for pool in threadpool_info()] == before

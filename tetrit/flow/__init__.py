@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tetrit import hardware, report, rtl, verify
-from tetrit.flow import analog, result, simd
+from tetrit.flow import analog, conv, result, simd
 from tetrit.flow import config as configs
+from tetrit.flow.conv_config import ConvRunConfig
 from tetrit.flow.gates import Gates, LayerEnergy
 from tetrit.flow.learning import check_fit, learn
 from tetrit.flow.simd_config import SimdRunConfig
@@ -54,6 +55,8 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
     config = configs.load(config_path)
     if isinstance(config, SimdRunConfig):
         return simd.run(config, out_dir, progress=progress)
+    if isinstance(config, ConvRunConfig):
+        return conv.run(config, out_dir, progress=progress)
     # whatever can be wrong outside the configuration, found before the work begins
     report.check_directory(out_dir)
     report.require()

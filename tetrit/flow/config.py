@@ -10,6 +10,7 @@ from typing import Any
 
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError, ToolError
+from tetrit.flow.conv_config import ConvRunConfig, read_conv
 from tetrit.flow.crossbar_config import CrossbarConfig, read_crossbar
 from tetrit.flow.fields import AnyRunConfig, cells_of, listed, seeds_of, string
 from tetrit.flow.simd_config import SimdRunConfig, read_simd
@@ -61,8 +62,11 @@ def located(path: Path) -> Iterator[None]:
         raise ToolError(f"{path}: {error}") from None
 
 
-def load(path: Path) -> RunConfig | SimdRunConfig:
-    """Read and check a configuration; one with a section ``[formats]`` is for a SIMD engine.
+def load(path: Path) -> RunConfig | SimdRunConfig | ConvRunConfig:
+    """Read and check a configuration.
+
+    One with a section ``[formats]`` is for a SIMD engine, one with ``[coprocessor]`` for a convolutional network on the
+    matrix co-processor.
 
     Parameters
     ----------
@@ -71,7 +75,7 @@ def load(path: Path) -> RunConfig | SimdRunConfig:
 
     Returns
     -------
-    RunConfig or SimdRunConfig
+    RunConfig, SimdRunConfig or ConvRunConfig
 
     Raises
     ------
@@ -82,7 +86,9 @@ def load(path: Path) -> RunConfig | SimdRunConfig:
     given = checks.read_toml("configuration", path)
     if "formats" in given:
         return read_simd(path, given)
-    table = checks.keys(str(path), given, (*_SECTIONS, "formats"))
+    if "coprocessor" in given:
+        return read_conv(path, given)
+    table = checks.keys(str(path), given, (*_SECTIONS, "formats", "coprocessor"))
 
     def section(name: str, known: tuple[str, ...]) -> dict[str, Any]:
         return checks.keys(f"{path}: [{name}]", table.get(name, {}), known)
