@@ -1,6 +1,6 @@
 """The network of an analysis in one file: layers, images, exact results; trained once, read by every process."""
 
-__all__ = ["Network", "load", "prepare"]
+__all__ = ["Network", "load", "prepare", "to_bytes"]
 
 import functools
 import hashlib
@@ -134,7 +134,7 @@ def prepare(config: MonteCarloConfig, path: Path, *, jobs: int = 1, progress: bo
         accuracy=accuracy,
         made_from=wanted,
     )
-    write_atomic(path, _to_bytes(network))
+    write_atomic(path, to_bytes(network))
     return network
 
 
@@ -217,7 +217,8 @@ def _arrays(network: Network) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _to_bytes(network: Network) -> bytes:
+def to_bytes(network: Network) -> bytes:
+    """Return the content of a network's file, which `load` reads."""
     about = {
         "schema": _SCHEMA,
         "accuracy": network.accuracy,
