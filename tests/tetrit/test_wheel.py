@@ -87,7 +87,8 @@ def test_its_metadata_names_licence_and_extras(wheel):
         assert any(re.search(r"\.dist-info/.*LICENSE$", name) for name in archive.namelist())
     assert "License-Expression: Apache-2.0\n" in metadata
     assert "Requires-Python: >=3.11\n" in metadata
-    assert set(re.findall(r"^Provides-Extra: (.+)$", metadata, re.M)) == {"run", "rtl", "train", "test", "docs", "all"}
+    extras = {"run", "rtl", "fpga", "hls", "explore", "train", "test", "docs", "all"}
+    assert set(re.findall(r"^Provides-Extra: (.+)$", metadata, re.M)) == extras
 
 
 def test_every_package_imports_from_the_wheel_alone(environment, tmp_path):

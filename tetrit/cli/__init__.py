@@ -20,9 +20,12 @@ COMMANDS = {
     for name in (
         "characterise",
         "compare",
+        "compile",
+        "explore",
         "formats",
         "machines",
         "montecarlo",
+        "precision",
         "report",
         "rtl",
         "run",

@@ -90,18 +90,21 @@ def _proofs(components: tuple[str, ...], keep: Path | None) -> int:
 
 
 def _network(path: Path, keep: Path | None, progress: bool) -> "list[BenchResult]":
-    """Train the network of a configuration, the first seed only, and run it on the Verilated array."""
+    """Train the network of a configuration, the first seed only, and run it on the Verilated machine."""
     from dataclasses import replace
 
     from tetrit import verify
     from tetrit.errors import InvalidValueError
-    from tetrit.flow import config, learning, simd_learning
+    from tetrit.flow import config, conv, learning, simd_learning
+    from tetrit.flow.conv_config import ConvRunConfig
     from tetrit.flow.simd_config import SimdRunConfig
     from tetrit.train import digits
 
     chosen = config.load(path)
     if chosen.verify_images == 0:
         raise InvalidValueError(f"{path}: [verify]: `images` is 0, so there is nothing to verify")
+    if isinstance(chosen, ConvRunConfig):
+        return conv.verify(chosen, build_dir=keep, progress=progress)
     data = digits.load(held_out=chosen.held_out, split_seed=chosen.split_seed)
     if isinstance(chosen, SimdRunConfig):
         chosen = replace(chosen, seeds=chosen.seeds[:1])
