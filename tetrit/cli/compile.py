@@ -78,7 +78,12 @@ def _shapes(ctx: click.Context, option: click.Parameter, texts: tuple[str, ...])
 @click.option("--arrays", type=click.IntRange(1), metavar="N", help="Arrays of a crossbar that each layer can have.")
 @click.option("--shape", multiple=True, callback=_shapes, metavar="NAME=1x3x224x224", help="Of a dynamic input.")
 @click.option("--hls-cpp", is_flag=True, help="Write C++ for high-level synthesis too; needs an integer network.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the results.  [default: build/compile/ and the name of the network]",
+)
 def command(
     network: str,
     machine: str,
@@ -91,7 +96,7 @@ def command(
     arrays: int | None,
     shape: dict[str, tuple[int, ...]],
     hls_cpp: bool,
-    out: Path,
+    out: Path | None,
 ) -> None:
     """Map a network onto a machine: cycles, roofline and energy of every layer, and a memory plan.
 
@@ -107,6 +112,7 @@ def command(
     pair = tuple(part.strip() for part in formats.split(","))
     if len(pair) != 2:
         raise click.BadParameter(f"'{formats}' is no pair of formats such as posit8_0,fp4_e2m1", param_hint="--formats")
+    out = Path("build", "compile", Path(network).stem) if out is None else out
     report.check_directory(out)
     target = hardware.load(machine)
     read = compiling.read_network(network, shape)
