@@ -2,7 +2,6 @@
 
 __all__ = ["draw"]
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,20 +41,8 @@ def draw(result: Mapping[str, Any], rows: _Rows) -> dict[str, bytes | str]:
     dict of str to bytes or str
         No roofline without off-chip memory.
     """
-    files: dict[str, bytes | str] = {}
     with style.themed():
-        for name, figure in (("roofline", _roofline(result, rows)), ("layers", _layers(result, rows))):
-            if figure is not None:
-                files[f"{name}.png"] = style.png(figure)
-                files[f"{name}.svg"] = _svg(figure)
-    return files
-
-
-def _svg(figure: Figure) -> str:
-    """Return a figure as a file of its own, without a date."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+        return style.files({"roofline": _roofline(result, rows), "layers": _layers(result, rows)})
 
 
 def _by_time(rows: _Rows) -> list[Mapping[str, Any]]:

@@ -2,7 +2,6 @@
 
 __all__ = ["draw"]
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ _FAR = 4
 """Costs so many times apart are drawn on a logarithmic axis."""
 
 
-def draw(study: _Study) -> dict[str, bytes]:
+def draw(study: _Study) -> dict[str, str | bytes]:
     """Return the figures, by file name, each as PNG and SVG.
 
     For each machine ``accuracy-NAME``: test error of all choices over the limited resource, untrained and after
@@ -46,17 +45,7 @@ def draw(study: _Study) -> dict[str, bytes]:
             drawn[f"accuracy-{machine['name']}"] = _accuracy(study, machine)
             drawn[f"front-{machine['name']}"] = _front(machine)
         drawn["ranks"] = _ranks(study)
-        files = {}
-        for name, figure in drawn.items():
-            files[f"{name}.png"] = style.png(figure, _DPI)
-            files[f"{name}.svg"] = _svg(figure)
-        return files
-
-
-def _svg(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+        return style.files(drawn, _DPI)
 
 
 def _figure(height_inch: float, columns: int) -> tuple[Figure, Any]:

@@ -7,13 +7,13 @@ matplotlibrc, the date and the order of calls change nothing.
 
 __all__ = [
     "BLUE", "BROWN", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PALETTE", "PURPLE", "SKY", "SURFACE", "VERMILION",
-    "alone", "figure", "ink_on", "label", "png", "svg", "themed",
+    "alone", "figure", "files", "ink_on", "label", "png", "svg", "themed",
 ]  # fmt: skip
 
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import matplotlib
@@ -131,6 +131,18 @@ def svg(drawn: Figure, prefix: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return re.sub(r"#[0-9a-f]{6}\b", lambda match: _VARIABLES.get(match[0], match[0]), text)
+
+
+def files(figures: Mapping[str, Figure | None], dpi: int = 200) -> dict[str, str | bytes]:
+    """Return figures as files of their own, ``NAME.png`` and ``NAME.svg``, without a date; None is left out."""
+    written: dict[str, str | bytes] = {}
+    for name, drawn in figures.items():
+        if drawn is not None:
+            written[f"{name}.png"] = png(drawn, dpi)
+            buffer = io.StringIO()
+            drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            written[f"{name}.svg"] = buffer.getvalue()
+    return written
 
 
 def alone(element: str) -> str:

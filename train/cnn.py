@@ -3,7 +3,7 @@
 __all__ = ["Block", "Config", "ConvNetwork", "Stage", "TrainedConv", "train_float", "train_quantized"]
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ from tetrit import checks, estimators
 from tetrit.errors import InvalidValueError
 from tetrit.train.conv_network import Block, ConvNetwork, Stage
 from tetrit.train.digits import Dataset
-from tetrit.train.fitting import Epoch, Fitting, fit, softmax, start_layer
+from tetrit.train.fitting import Epoch, Fitting, begun, fit, softmax, start_layer
 from tetrit.train.mlp import default_estimator
 from tetrit.train.network import Float, one_thread
 
@@ -172,10 +172,7 @@ def train_quantized(
     rule = default_estimator(estimator) if isinstance(estimator, str) else estimator
     rng = np.random.default_rng([checks.integer("seed", seed, minimum=0), 1])
     with one_thread():
-        layers = []
-        for layer in start.network.layers:
-            begun, latent = rule.start(layer.latent)
-            layers.append(replace(layer, latent=latent, bias=layer.bias.copy(), estimator=begun))
+        layers = [begun(layer, rule) for layer in start.network.layers]
         stages = [
             Stage(block=stage.block, layer=layer) for stage, layer in zip(start.network.stages, layers, strict=False)
         ]

@@ -1,14 +1,15 @@
 """The authority for the loop of the plain-numpy trainers: targets, rates, running averages, and the history."""
 
-__all__ = ["Epoch", "Fitting", "fit", "softmax", "start_layer"]
+__all__ = ["Epoch", "Fitting", "begun", "fit", "softmax", "start_layer"]
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tetrit import checks
+from tetrit import checks, estimators
 from tetrit.errors import InvalidValueError
 from tetrit.train.adam import Adam
 from tetrit.train.digits import Dataset
@@ -74,6 +75,12 @@ def start_layer(rng: np.random.Generator, n_in: int, n_out: int, *, relu: bool =
     """Return a layer with normal weights of variance ``2 / n_in`` (He et al., arXiv 1502.01852) and biases of 0."""
     latent = rng.normal(0.0, np.sqrt(2.0 / n_in), (n_in, n_out)).astype(np.float32)
     return Layer(latent=latent, bias=np.zeros(n_out, np.float32), relu=relu)
+
+
+def begun(layer: Layer, rule: estimators.Estimator, **changes: Any) -> Layer:
+    """Return a copy of a float layer, with more changes, that is trained through a weight estimator from now on."""
+    estimator, latent = rule.start(layer.latent)
+    return replace(layer, latent=latent, bias=layer.bias.copy(), estimator=estimator, **changes)
 
 
 def softmax(logits: Float) -> Float:

@@ -4,7 +4,7 @@ __all__ = ["Config", "Epoch", "Trained", "calibrate", "train_float", "train_laye
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tetrit import checks, estimators
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.train.digits import Dataset
-from tetrit.train.fitting import Epoch, Fitting, fit, softmax, start_layer
+from tetrit.train.fitting import Epoch, Fitting, begun, fit, softmax, start_layer
 from tetrit.train.network import Float, Network, one_thread
 
 
@@ -144,12 +144,8 @@ def train_quantized(
         raise InvalidValueError(f"`start` must be a float network, got one trained with '{start.estimator}'")
     rule = default_estimator(estimator) if isinstance(estimator, str) else estimator
     rng = np.random.default_rng([checks.integer("seed", seed, minimum=0), 1])
-    layers = []
     with one_thread():
-        for layer in start.network.layers:
-            begun, latent = rule.start(layer.latent)
-            layers.append(replace(layer, latent=latent, bias=layer.bias.copy(), estimator=begun))
-        network = Network(layers=layers)
+        network = Network(layers=[begun(layer, rule) for layer in start.network.layers])
         label = f"{rule.name}, seed {seed}"
         return _train(network, rule.name, data, start.network, config, seed, rng, label, progress)
 
@@ -210,10 +206,10 @@ def train_layers(
         )
     rng = np.random.default_rng([checks.integer("seed", seed, minimum=0), 1])
     with one_thread():
-        layers = []
-        for layer, rule, output in zip(found, weights, [*activations[1:], None], strict=True):
-            begun, latent = rule.start(layer.latent)
-            layers.append(replace(layer, latent=latent, bias=layer.bias.copy(), estimator=begun, output=output))
+        layers = [
+            begun(layer, rule, output=output)
+            for layer, rule, output in zip(found, weights, [*activations[1:], None], strict=True)
+        ]
         network = Network(layers=layers, input=activations[0])
         label = f"{' '.join(dict.fromkeys(rule.name for rule in weights))}, seed {seed}"
         return _train(network, weights[0].name, data, start.network, config, seed, rng, label, progress)

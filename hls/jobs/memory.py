@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tetrit.hls.jobs.drafts import Buffer
 from tetrit.hls.jobs.place import aligned
+from tetrit.hls.memory.packing import lowest
 
 _LINE = 64
 """Buffers begin at multiples of this."""
@@ -81,11 +82,8 @@ def allocate(lives: Sequence[tuple[Buffer, int, int]], base: int) -> int:
     placed: list[tuple[int, int, int, int]] = []
     top = base
     for buffer, first, last in sorted(lives, key=lambda life: (-life[0].n_bytes, life[1], life[0].name)):
-        at = aligned(base, _LINE)
-        for low, high, begun, done in sorted(placed):
-            if first <= done and begun <= last and at < high and low < at + buffer.n_bytes:
-                at = aligned(high, _LINE)
-        buffer.address = at
+        taken = ((low, aligned(high, _LINE)) for low, high, begun, done in placed if first <= done and begun <= last)
+        buffer.address = at = lowest(taken, buffer.n_bytes, aligned(base, _LINE))
         placed.append((at, at + buffer.n_bytes, first, last))
         top = max(top, at + buffer.n_bytes)
     return top

@@ -12,12 +12,14 @@ Assumptions of ours, all of them:
 - Biases and parameters of requantisation are not counted; results leave as wide as activations are.
 """
 
-__all__ = ["OFF_CHIP", "Traffic", "beyond_chip", "off_chip_bits", "operand_room"]
+__all__ = ["OFF_CHIP", "Moved", "Traffic", "beyond_chip", "moved", "off_chip_bits", "operand_room"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
-from tetrit.hardware import Memory
+from tetrit.hardware import Memory, ShiftArray, SimdEngine
+from tetrit.sim import Workload
 
 OFF_CHIP = Memory(
     size_bytes=1 << 36,
@@ -80,3 +82,61 @@ def beyond_chip(bits: Mapping[str, int], times: Sequence[tuple[str, int]], memor
     read = words["act"] + words["weight"]
     traffic = Traffic(read_bytes=-(-read * width // 8), write_bytes=-(-words["result"] * width // 8))
     return traffic, read + words["result"] + memory.latency_cycles
+
+
+class Moved(TypedDict):
+    """Those fields of a `tetrit.hls.mapping.layer.Solution` that memories decide."""
+
+    breakdown: dict[str, float]
+    traffic: dict[str, Traffic]
+    off_chip_cycles: int
+
+
+def moved(
+    workload: Workload,
+    machine: ShiftArray | SimdEngine,
+    memory: Memory | None,
+    *,
+    breakdown: Mapping[str, float],
+    happened: Mapping[str, int],
+    bits: Mapping[str, int],
+    fetched: Mapping[str, int],
+    results: Mapping[str, Traffic],
+) -> Moved:
+    """Add what fills the scratchpads of operands, and off-chip memory if there is one.
+
+    Parameters
+    ----------
+    workload : Workload
+    machine : ShiftArray or SimdEngine
+    memory : Memory or None
+        Off-chip memory.
+    breakdown, happened
+        Energy in pJ and countable acts of the array with its scratchpads.
+    bits : mapping of str to int
+        Of a value of ``act``, ``weight`` and ``result``.
+    fetched : mapping of str to int
+        How often ``act`` and ``weight`` are fetched.
+    results : mapping of str to Traffic
+        Of the scratchpad of sums or results.
+    """
+    m, k, n = workload.m, workload.k, workload.n
+    whole = {"act": fetched["act"] * m * k * bits["act"], "weight": fetched["weight"] * k * n * bits["weight"]}
+    filled = {"act": 0, "weight": 0} if memory is None else whole
+    traffic = {
+        f"{kind} memory": Traffic(
+            read_bytes=-(-happened[f"{name}_read_word"] * getattr(machine, f"{name}_word_bits") // 8),
+            write_bytes=-(-filled[name] // 8),
+        )
+        for kind, name in (("activation", "act"), ("weight", "weight"))
+    } | dict(results)
+    if memory is None:
+        return Moved(breakdown=dict(breakdown), traffic=traffic, off_chip_cycles=0)
+    result = m * n * bits["result"]
+    beyond, port = beyond_chip(whole | {"result": result}, (*fetched.items(), ("result", 1)), memory)
+    fills = {
+        "scratchpads filled": whole["act"] * machine.act_memory.write_pj_per_bit
+        + whole["weight"] * machine.weight_memory.write_pj_per_bit,
+        "off-chip memory": (whole["act"] + whole["weight"]) * memory.read_pj_per_bit + result * memory.write_pj_per_bit,
+    }
+    return Moved(breakdown=dict(breakdown) | fills, traffic=traffic | {"off-chip memory": beyond}, off_chip_cycles=port)

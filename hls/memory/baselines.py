@@ -8,6 +8,7 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.hls.memory._bits import BitGraph, bit_graph, bits
 from tetrit.hls.memory.graph import TensorGraph
+from tetrit.hls.memory.packing import lowest
 from tetrit.hls.memory.plan import MemoryPlan, Stay, plan_of
 from tetrit.hls.memory.require import budget_for
 
@@ -109,11 +110,7 @@ class _Arena:
     def _address(self, tensor: int, step: int, needed: set[int]) -> int | None:
         size = self.graph.size[tensor]
         while True:
-            address = 0
-            for low, high in sorted((self.place[t][0], self.place[t][0] + self.graph.size[t]) for t in self.place):
-                if low - address >= size:
-                    return address
-                address = max(address, high)
+            address = lowest(((low, low + self.graph.size[t]) for t, (low, _) in self.place.items()), size)
             if self.budget - address >= size:
                 return address
             others = [t for t in self.place if t not in needed]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from tetrit.hls.highs import solver
 from tetrit.hls.memory._bits import BitGraph, bits
 
 
@@ -189,6 +190,7 @@ def _windows(graph: BitGraph) -> tuple[list[int], list[int]]:
 
 def _highs(program: _Program, seconds: float) -> tuple[Any, float]:
     """Return the values of the columns, or None, and the bound of the value."""
+    highs = solver(time_limit=float(seconds), mip_abs_gap=0.5, threads=1)
     import highspy
     import numpy as np
 
@@ -207,21 +209,9 @@ def _highs(program: _Program, seconds: float) -> tuple[Any, float]:
     matrix.start_ = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     matrix.index_ = np.array([column for _, terms, _ in program.rows for column in terms], dtype=np.int32)
     matrix.value_ = np.array([factor for _, terms, _ in program.rows for factor in terms.values()], dtype=np.float64)
-    make: Any = highspy.Highs  # its constructor carries no types
-    solver = make()
-    for option, value in (
-        ("output_flag", False),
-        ("time_limit", float(seconds)),
-        ("mip_rel_gap", 0.0),
-        ("mip_abs_gap", 0.5),
-        ("mip_feasibility_tolerance", 1e-9),
-        ("primal_feasibility_tolerance", 1e-9),
-        ("threads", 1),
-    ):
-        solver.setOptionValue(option, value)
-    solver.passModel(model)
-    solver.run()
-    info = solver.getInfo()
+    highs.passModel(model)
+    highs.run()
+    info = highs.getInfo()
     found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-    values = np.array(solver.getSolution().col_value) if found else None
+    values = np.array(highs.getSolution().col_value) if found else None
     return values, float(info.mip_dual_bound)

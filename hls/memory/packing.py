@@ -1,10 +1,10 @@
 """Addresses for stays of known times and sizes: heuristics, then an exhaustive search that can prove there are none."""
 
-__all__ = ["Box", "pack", "pack_together"]
+__all__ = ["Box", "lowest", "pack", "pack_together"]
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _MOST_BOXES = 500
@@ -18,6 +18,22 @@ class Box:
     start: int
     stop: int
     size: int
+
+
+def lowest(taken: Iterable[tuple[int, int]], size: int, start: int = 0) -> int:
+    """Return the lowest address from `start` on with `size` free bytes, where stretches (low, high) are taken.
+
+    Examples
+    --------
+    >>> lowest([(8, 12), (0, 4)], 4), lowest([(8, 12), (0, 4)], 5), lowest([(8, 12)], 4, 2)
+    (4, 12, 2)
+    """
+    address = start
+    for low, high in sorted(taken):
+        if low - address >= size:
+            break
+        address = max(address, high)
+    return address
 
 
 def pack(boxes: Sequence[Box], height: int, deadline: float, tries: int = 200) -> tuple[list[int] | None, bool]:
@@ -126,7 +142,8 @@ def _heuristic(
         for _ in range(max(1, tries // len(rules))):
             addresses = [-1] * len(boxes)
             for place, i in enumerate(order):
-                address = _lowest(boxes, addresses, meets[i], boxes[i].size)
+                taken = ((addresses[j], addresses[j] + boxes[j].size) for j in meets[i] if addresses[j] >= 0)
+                address = lowest(taken, boxes[i].size)
                 if address + boxes[i].size > height:
                     order.insert(rng.randrange(place // 2 + 1), order.pop(place))
                     break
@@ -136,15 +153,6 @@ def _heuristic(
             if time.monotonic() > deadline:
                 return None
     return None
-
-
-def _lowest(boxes: Sequence[Box], addresses: list[int], others: list[int], size: int) -> int:
-    address = 0
-    for low, high in sorted((addresses[j], addresses[j] + boxes[j].size) for j in others if addresses[j] >= 0):
-        if low - address >= size:
-            break
-        address = max(address, high)
-    return address
 
 
 def _exhaustive(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tetrit.errors import ToolError
+from tetrit.hls.highs import solver
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,7 +20,6 @@ Ints = npt.NDArray[np.int64]
 SLACK = 1e-12
 """Share of a limit, or of the largest summand, by which float sums may be beyond it and still count as within."""
 
-_TOLERANCE = 1e-9
 _OBJECTIVE = 1e6
 """The largest coefficient of the objective: HiGHS takes solutions that differ by less than its tolerance as equal."""
 
@@ -99,21 +99,10 @@ class Ilp:
         )
 
     def _model(self, objective: Floats) -> Any:
-        try:
-            import highspy
-        except ModuleNotFoundError:
-            raise ToolError("the choice within several limits needs highspy: pip install 'tetrit[hls]'") from None
+        model = solver(parallel="off", mip_abs_gap=0.0)
+        import highspy
+
         n_layers, n_formats = self.allowed.shape
-        model = highspy.Highs()  # type: ignore[no-untyped-call]
-        for name, value in (
-            ("output_flag", False),
-            ("parallel", "off"),
-            ("mip_rel_gap", 0.0),
-            ("mip_abs_gap", 0.0),
-            ("mip_feasibility_tolerance", _TOLERANCE),
-            ("primal_feasibility_tolerance", _TOLERANCE),
-        ):
-            model.setOptionValue(name, value)
         count = n_layers * n_formats
         columns = np.arange(count, dtype=np.int32)
         model.addVars(count, np.zeros(count), self.allowed.astype(np.float64).ravel())

@@ -2,6 +2,7 @@
 
 __all__ = ["SCHEMES", "Candidate", "Choice", "choose"]
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -199,7 +200,7 @@ def _unfit(window: Window, machine: Machine | None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judge:
+class _Judge(ABC):
     """What the candidates of one convolution have in common."""
 
     window: Window
@@ -209,9 +210,9 @@ class _Judge:
     adders: int
     direct: Cost
 
+    @abstractmethod
     def candidate(self, m: int, points: str, schemes: tuple[Transform, Transform]) -> Candidate:
         """Return one transform, judged."""
-        raise NotImplementedError
 
     def cheaper(self, cost: Cost) -> tuple[bool, str]:
         """Return whether a cost is below the direct one, and both in words."""

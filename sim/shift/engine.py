@@ -12,9 +12,9 @@ from tetrit.hardware import ShiftArray
 from tetrit.sim.cost.prices import Prices
 from tetrit.sim.program import Mapping, Workload
 from tetrit.sim.run import Run
-from tetrit.sim.shift import cycles
+from tetrit.sim.shift import cycles, events
 from tetrit.sim.shift.mapper import best_mapping
-from tetrit.sim.shift.tiles import TileList, check, tile_list
+from tetrit.sim.shift.tiles import check, tile_list
 
 Ints = npt.NDArray[np.int64]
 
@@ -139,14 +139,14 @@ class ShiftEngine:
         check(workload, mapping, self.machine)
         tiles = tile_list(workload, mapping)
         n_cycles = cycles.count_tiles(tiles, self.machine)
-        events = self._events(workload, tiles, n_cycles)
+        happened = events.of_tiles(workload, tiles, self.machine, active=workload.m * self._nonzero, n_cycles=n_cycles)
         return Run(
             output=(acts.astype(self._values.dtype) @ self._values).astype(np.int64) + start,
             cycles=n_cycles,
             utilization=workload.macs / (n_cycles * self.machine.rows * self.machine.cols),
             bound=cycles.bound(tiles, self.machine, n_cycles),
-            events=events,
-            breakdown=self.prices.breakdown(events, self.machine),
+            events=happened,
+            breakdown=self.prices.breakdown(happened, self.machine),
         )
 
     def _activations(self, x: npt.ArrayLike) -> Ints:
@@ -189,27 +189,6 @@ class ShiftEngine:
                 f"the accumulator {limit}"
             )
         return start.astype(np.int64)
-
-    def _events(self, workload: Workload, tiles: TileList, n_cycles: int) -> dict[str, int]:
-        machine = self.machine
-        stationary = machine.dataflow == "weight_stationary"
-        weight_vectors = int(tiles.k_size.sum())
-        act_vectors = int((tiles.m_size if stationary else tiles.k_size).sum())
-        continued = tiles.previous >= 0
-        unfinished = int(tiles.m_size[tiles.k_start + tiles.k_size < workload.k].sum())
-        reread = int(tiles.m_size[continued].sum()) + int((~continued).sum())  # partial sums, and a bias vector a tile
-        active = workload.m * self._nonzero
-        return {
-            "cycles": n_cycles,
-            "pe_active": active,
-            "pe_zero": workload.macs - active,
-            "pe_idle": n_cycles * machine.rows * machine.cols - workload.macs,
-            "weight_decode": weight_vectors * machine.cols,
-            "weight_read_word": weight_vectors * machine.weight_words,
-            "act_read_word": act_vectors * machine.act_words,
-            "acc_read_word": reread * machine.acc_words,
-            "acc_write_word": unfinished * machine.acc_words,
-        }
 
 
 def _exact_dtype(reach: int) -> type[np.float32 | np.float64 | np.int64]:

@@ -14,6 +14,7 @@ from tetrit.sim.cost.simd import SimdPrices
 from tetrit.sim.program import Workload
 from tetrit.sim.run import Run
 from tetrit.sim.simd import cycles
+from tetrit.sim.simd.events import of_shape
 from tetrit.sim.simd.operands import Operand
 from tetrit.sim.simd.quire import quire_product
 
@@ -189,22 +190,13 @@ class SimdSimulator:
         bits = MULTIPLIER_BITS[lanes]
         used = 0 if machine.gating and pair == ("posit4_1", "posit4_1") else lanes * bits * bits
         all_cells = max(count * width * width for count, width in MULTIPLIER_BITS.items())
-        vectors = n_steps * cycles.tiles(workload, machine)
-        result_vectors = m * -(-n // machine.cols)
-        return {
-            "cycles": n_cycles,
+        return of_shape(workload, machine, n_steps=n_steps, n_cycles=n_cycles) | {
             "mac": workload.macs,
             "mac_zero": workload.macs - nonzero,
-            "element_step": taken,
-            "element_gated" if machine.gating else "element_idle": n_cycles * machine.rows * machine.cols - taken,
             "decode": 2 * taken,
             "multiplier_cell": taken * used,
             "multiplier_cell_gated": taken * (all_cells - used) if machine.gating else 0,
             "quire_add": taken * lanes,
-            "readout": m * n,
-            "act_read_word": vectors * machine.act_words,
-            "weight_read_word": vectors * machine.weight_words,
-            "result_write_word": result_vectors * machine.result_words,
             "mode_switch": int(switched),
         }
 

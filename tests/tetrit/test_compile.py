@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tetrit import hardware, hls
-from tetrit.cli import COMMANDS
 from tetrit.flow import compiling
 from tetrit.hls import Checkpoint, StoredLayer, StoredWeight, networks, write_checkpoint
 from tetrit.hls.mapping import OFF_CHIP
@@ -19,11 +19,6 @@ from tetrit.report import canonical, compiled
 from tetrit.sim import Workload
 
 FILES = ["compile.json", "layers.csv", "layers.png", "layers.svg", "roofline.png", "roofline.svg"]
-
-
-@pytest.fixture(autouse=True)
-def _known(monkeypatch):
-    monkeypatch.setitem(COMMANDS, "compile", "tetrit.cli.compile")
 
 
 @pytest.fixture
@@ -54,7 +49,6 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def onnx_file(tmp_path):
-    onnx = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     weight = helper.make_tensor("w", floats, [8, 3, 3, 3], np.zeros(216, np.float32))
     nodes = [

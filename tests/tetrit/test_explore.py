@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tests.tetrit.explorations import SMALL, plain
 from tetrit import explore, hardware
 from tetrit.errors import Interrupted, InvalidValueError
-from tetrit.explore import area, front, load_space, products, run, tables
+from tetrit.explore import area, front, products, run, tables
 from tetrit.explore.figures import Figures, Result, versions
 from tetrit.explore.running import begin, fingerprint
 from tetrit.explore.store import FILE, Store
@@ -24,45 +25,6 @@ from tetrit.explore.workload import Gemm, GemmWorkload
 from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.sim import CrossbarEngine, ShiftEngine, Workload
 from tetrit.sim.simd import SimdSimulator
-
-SMALL = """
-name = "small"
-objectives = ["latency_us", "energy_uj", "area_mm2"]
-constraints = ["area_mm2 <= 3.6"]
-[workload]
-kind = "gemm"
-[[workload.gemm]]
-m = 40
-k = 30
-n = 20
-count = 2
-[[workload.gemm]]
-m = 9
-k = 100
-n = 7
-[[machine]]
-preset = "shift_8x8"
-[machine.parameters]
-rows = [2, 4, 8, 0]
-cols = [4, 8]
-dataflow = ["weight_stationary", "output_stationary"]
-"""
-
-
-@pytest.fixture
-def space(tmp_path):
-    def made(text=SMALL):
-        path = tmp_path / "space.toml"
-        path.write_text(text)
-        return load_space(path)
-
-    return made
-
-
-def plain(store):
-    """What must be the same however a space was run."""
-    return [{key: value for key, value in row.items() if key not in ("seconds", "finished")} for row in store.rows()]
-
 
 # ---- figures
 
@@ -342,7 +304,7 @@ def test_another_version_and_other_files_are_refused(space, tmp_path, monkeypatc
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text(SMALL.replace("rows =", "rowz ="))
-    script = "import sys; from tetrit import cli; cli.COMMANDS['explore'] = 'tetrit.cli.explore'; sys.exit(cli.main())"
+    script = "import sys; from tetrit import cli; sys.exit(cli.main())"
     done = subprocess.run(
         [sys.executable, "-c", script, "explore", str(path)], capture_output=True, text=True, check=False
     )

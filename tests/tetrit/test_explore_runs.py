@@ -11,49 +11,11 @@ import time
 
 import pytest
 
+from tests.tetrit.explorations import SMALL, plain
 from tetrit import explore
 from tetrit.errors import ToolError
 from tetrit.explore import load_space, run
 from tetrit.explore.store import FILE
-
-SMALL = """
-name = "small"
-objectives = ["latency_us", "energy_uj", "area_mm2"]
-constraints = ["area_mm2 <= 3.6"]
-[workload]
-kind = "gemm"
-[[workload.gemm]]
-m = 40
-k = 30
-n = 20
-count = 2
-[[workload.gemm]]
-m = 9
-k = 100
-n = 7
-[[machine]]
-preset = "shift_8x8"
-[machine.parameters]
-rows = [2, 4, 8, 0]
-cols = [4, 8]
-dataflow = ["weight_stationary", "output_stationary"]
-"""
-
-
-@pytest.fixture
-def space(tmp_path):
-    def made(text=SMALL):
-        path = tmp_path / "space.toml"
-        path.write_text(text)
-        return load_space(path)
-
-    return made
-
-
-def plain(store):
-    """What must be the same however a space was run."""
-    return [{key: value for key, value in row.items() if key not in ("seconds", "finished")} for row in store.rows()]
-
 
 SLOW = SMALL.replace("rows = [2, 4, 8, 0]", "rows = { from = 4, to = 23, step = 1 }").replace(
     "cols = [4, 8]\n", "cols = [4, 8, 12, 16, 20]\n"
@@ -61,7 +23,7 @@ SLOW = SMALL.replace("rows = [2, 4, 8, 0]", "rows = { from = 4, to = 23, step = 
 
 
 def _started(tmp_path, *more):
-    script = "import sys; from tetrit import cli; cli.COMMANDS['explore'] = 'tetrit.cli.explore'; sys.exit(cli.main())"
+    script = "import sys; from tetrit import cli; sys.exit(cli.main())"
     path = tmp_path / "slow.toml"
     path.write_text(SLOW)
     out = tmp_path / "out"

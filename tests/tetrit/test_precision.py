@@ -56,10 +56,7 @@ def done(tmp_path_factory):
     """One whole study by the command, and its folder."""
     folder = tmp_path_factory.mktemp("precision")
     (folder / "tiny.toml").write_text(TEXT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(cli.COMMANDS, "precision", "tetrit.cli.precision")
-        code = cli.main(["precision", str(folder / "tiny.toml"), "--out", str(folder / "out"), "--jobs", "1"])
-    assert code == 0
+    assert cli.main(["precision", str(folder / "tiny.toml"), "--out", str(folder / "out"), "--jobs", "1"]) == 0
     return folder / "out"
 
 
@@ -168,8 +165,7 @@ def test_limits_lie_between_the_uniform_costs():
         ("[finetune]\nepochs = 1", "[finetune]\nrate = 1", "[finetune]: `epochs` is missing"),
     ],
 )  # fmt: skip
-def test_wrong_configurations_are_one_line(tmp_path, monkeypatch, capsys, old, new, message):
-    monkeypatch.setitem(cli.COMMANDS, "precision", "tetrit.cli.precision")
+def test_wrong_configurations_are_one_line(tmp_path, capsys, old, new, message):
     assert old in TEXT
     path = tmp_path / "wrong.toml"
     path.write_text(TEXT.replace(old, new, 1))

@@ -1,8 +1,22 @@
-"""What several commands share: the machine option, and aligned tables."""
+"""What several commands share: options, how an interruption ends, and aligned tables."""
 
-__all__ = ["machine_option", "table"]
+__all__ = [
+    "folder_of",
+    "interruptible",
+    "jobs_option",
+    "machine_option",
+    "out_option",
+    "progress_option",
+    "resume_option",
+    "shown",
+    "table",
+]
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +26,45 @@ machine_option = click.option(
     help="The machine that sizes and formats are taken from; `tetrit machines` lists the presets.  "
     "[default: simd_8x8 for the SIMD engine and the co-processor, else shift_16x16]",
 )
+resume_option = click.option("--resume", is_flag=True, help="Go on with what is in DIR, to the same result.")
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1, 1024), metavar="N", help="Processes.  [default: one for each core]"
+)
+progress_option = click.option(
+    "--progress/--no-progress", default=None, help="Progress bars.  [default: on a terminal]"
+)
+
+
+def out_option(command: str, holds: str) -> Callable[[Any], Any]:
+    """Return the option for the folder of a command's results, of which `holds` says what they are."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help=f"Folder of {holds}.  [default: build/{command}/ and the name of the file]",
+    )
+
+
+def folder_of(out: Path | None, command: str, source: Path) -> Path:
+    """Return the folder of the results: what `out_option` gave, or its default."""
+    return Path("build", command, source.stem) if out is None else out
+
+
+def shown(progress: bool | None) -> bool:
+    """Return whether progress is shown: what `progress_option` gave, or whether there is a terminal."""
+    return sys.stderr.isatty() if progress is None else progress
+
+
+@contextmanager
+def interruptible(hint: str = "") -> Iterator[None]:
+    """Leave with exit code 130 and one line, to which `hint` is added, when work that can be resumed is interrupted."""
+    from tetrit.errors import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        click.echo(f"tetrit: {stop}{hint}", err=True)
+        click.get_current_context().exit(130)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,29 +2,30 @@
 
 __all__ = ["command"]
 
-import sys
 from pathlib import Path
 
 import click
 
-from tetrit.cli._options import table
+from tetrit.cli._options import (
+    folder_of,
+    interruptible,
+    jobs_option,
+    out_option,
+    progress_option,
+    resume_option,
+    shown,
+    table,
+)
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.toml")
 @click.option("--chips", type=int, metavar="N", help="How many chips.  [default: the configuration's, or 100]")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of chips and results.  [default: build/montecarlo/ and the name of the file]",
-)
-@click.option("--resume", is_flag=True, help="Go on with what is in DIR, to the same result.")
-@click.option("--jobs", type=click.IntRange(1, 1024), metavar="N", help="Processes.  [default: one for each core]")
-@click.option("--progress/--no-progress", default=None, help="Progress bars.  [default: on a terminal]")
-@click.pass_context
+@out_option("montecarlo", "chips and results")
+@resume_option
+@jobs_option
+@progress_option
 def command(
-    ctx: click.Context,
     config: Path,
     chips: int | None,
     out: Path | None,
@@ -38,7 +39,6 @@ def command(
     143); --resume goes on from there, also with more chips or corners.
     """
     from tetrit import montecarlo
-    from tetrit.errors import Interrupted
     from tetrit.files import write_atomic
     from tetrit.montecarlo import tables
     from tetrit.report import montecarlo as figures
@@ -46,13 +46,9 @@ def command(
     chosen = montecarlo.load_config(config)
     if chips is not None:
         chosen = chosen.with_chips(chips)
-    folder = Path("build", "montecarlo", config.stem) if out is None else out
-    shown = sys.stderr.isatty() if progress is None else progress
-    try:
-        found = montecarlo.run(chosen, folder, resume=resume, jobs=jobs, progress=shown)
-    except Interrupted as stop:
-        click.echo(f"tetrit: {stop}", err=True)
-        ctx.exit(130)
+    folder = folder_of(out, "montecarlo", config)
+    with interruptible():
+        found = montecarlo.run(chosen, folder, resume=resume, jobs=jobs, progress=shown(progress))
     write_atomic(folder / "montecarlo.md", montecarlo.markdown(found))
     write_atomic(folder / "chips.csv", montecarlo.to_csv(found))
     for name, content in figures.draw(found).items():

@@ -2,27 +2,20 @@
 
 __all__ = ["command"]
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tetrit.cli._options import table
+from tetrit.cli._options import folder_of, interruptible, out_option, progress_option, shown, table
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.toml")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of checkpoint, metrics and parameters.  [default: build/train/ and the name of the file]",
-)
+@out_option("train", "checkpoint, metrics and parameters")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in DIR, to the same result bit for bit.")
-@click.option("--progress/--no-progress", default=None, help="Progress bars.  [default: on a terminal]")
-@click.pass_context
-def command(ctx: click.Context, config: Path, out: Path | None, resume: bool, progress: bool | None) -> None:
+@progress_option
+def command(config: Path, out: Path | None, resume: bool, progress: bool | None) -> None:
     """Train one network in PyTorch, in float or quantised.
 
     Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and leaves with exit code 130 (or 143); --resume goes on
@@ -31,13 +24,9 @@ def command(ctx: click.Context, config: Path, out: Path | None, resume: bool, pr
     from tetrit.train import loop
 
     chosen = loop.load_config(config)
-    shown = sys.stderr.isatty() if progress is None else progress
-    folder = Path("build", "train", config.stem) if out is None else out
-    try:
-        metrics = loop.run(chosen, folder, resume=resume, progress=shown)
-    except loop.Interrupted as stop:
-        click.echo(f"tetrit: {stop}; go on with --resume", err=True)
-        ctx.exit(130)
+    folder = folder_of(out, "train", config)
+    with interruptible("; go on with --resume"):
+        metrics = loop.run(chosen, folder, resume=resume, progress=shown(progress))
     click.echo(_text(metrics))
     click.echo(f"results in {folder}")
 

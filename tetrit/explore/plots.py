@@ -2,7 +2,6 @@
 
 __all__ = ["draw"]
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,30 +30,17 @@ _VALUES = 12
 """Values of a parameter that are named on its axis, at most."""
 
 
-def draw(space: Space, rows: Rows) -> dict[str, bytes]:
+def draw(space: Space, rows: Rows) -> dict[str, str | bytes]:
     """Return the figures by file name, PNG and SVG; none where nothing was evaluated.
 
     ``pareto``: every pair of objectives, with the points of the front marked; the line is the front of that pair alone.
     ``effects``: for each parameter and objective the range and the median over all points with a value.
     """
     done = [row for row in rows if row["state"] == "done"]
-    drawn: dict[str, bytes] = {}
     if not done:
-        return drawn
+        return {}
     with style.themed():
-        figures = {"pareto": _pareto(space, done), "effects": _effects(space, done)}
-        for name, figure in figures.items():
-            if figure is not None:
-                drawn[f"{name}.svg"] = _svg(figure)
-                drawn[f"{name}.png"] = style.png(figure, _DPI)
-    return drawn
-
-
-def _svg(figure: Figure) -> bytes:
-    """Return a figure as an SVG file, the same for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+        return style.files({"pareto": _pareto(space, done), "effects": _effects(space, done)}, _DPI)
 
 
 def _values(rows: Rows, figure: str) -> np.ndarray[Any, np.dtype[np.float64]]:

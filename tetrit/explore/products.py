@@ -23,8 +23,10 @@ from tetrit.sim.crossbar import cycles as crossbar_cycles
 from tetrit.sim.crossbar.mapping import Layout
 from tetrit.sim.shift import best_mapping
 from tetrit.sim.shift import cycles as shift_cycles
+from tetrit.sim.shift import events as shift_acts
 from tetrit.sim.shift.tiles import tile_list
 from tetrit.sim.simd import cycles as simd_cycles
+from tetrit.sim.simd import events as simd_acts
 
 LATENCY = "cycle model of tetrit.sim at the machine's clock"
 Price = Callable[[Mapping[str, int]], Mapping[str, float]]
@@ -62,25 +64,9 @@ def shift_events(gemm: Workload, machine: ShiftArray, zeros: float) -> dict[str,
     """Return the events of a product as `ShiftEngine.matmul` counts them, `zeros` of the weights being zero."""
     mapping = best_mapping(gemm, machine)
     tiles = tile_list(gemm, mapping)
-    n_cycles = shift_cycles.count_tiles(tiles, machine)
-    stationary = machine.dataflow == "weight_stationary"
-    weight_vectors = int(tiles.k_size.sum())
-    act_vectors = int((tiles.m_size if stationary else tiles.k_size).sum())
-    continued = tiles.previous >= 0
-    unfinished = int(tiles.m_size[tiles.k_start + tiles.k_size < gemm.k].sum())
-    reread = int(tiles.m_size[continued].sum()) + int((~continued).sum())
     active = gemm.m * round(gemm.k * gemm.n * (1.0 - zeros))
-    return {
-        "cycles": n_cycles,
-        "pe_active": active,
-        "pe_zero": gemm.macs - active,
-        "pe_idle": n_cycles * machine.rows * machine.cols - gemm.macs,
-        "weight_decode": weight_vectors * machine.cols,
-        "weight_read_word": weight_vectors * machine.weight_words,
-        "act_read_word": act_vectors * machine.act_words,
-        "acc_read_word": reread * machine.acc_words,
-        "acc_write_word": unfinished * machine.acc_words,
-    }
+    n_cycles = shift_cycles.count_tiles(tiles, machine)
+    return shift_acts.of_tiles(gemm, tiles, machine, active=active, n_cycles=n_cycles)
 
 
 def simd(work: GemmWorkload, machine: SimdEngine, act: str, weight: str, *, area_mode: str) -> Figures:
@@ -108,18 +94,7 @@ def simd(work: GemmWorkload, machine: SimdEngine, act: str, weight: str, *, area
 def simd_events(gemm: Workload, machine: SimdEngine, act: str, weight: str) -> dict[str, int]:
     """Return the events of a product that cost time or energy, as `SimdSimulator.events` counts them."""
     n_steps = simd_cycles.steps(gemm, machine, act, weight)
-    n_cycles = simd_cycles.count(gemm, machine, act, weight)
-    taken = gemm.m * gemm.n * n_steps
-    vectors = n_steps * simd_cycles.tiles(gemm, machine)
-    return {
-        "cycles": n_cycles,
-        "element_step": taken,
-        "element_gated" if machine.gating else "element_idle": n_cycles * machine.rows * machine.cols - taken,
-        "readout": gemm.m * gemm.n,
-        "act_read_word": vectors * machine.act_words,
-        "weight_read_word": vectors * machine.weight_words,
-        "result_write_word": gemm.m * -(-gemm.n // machine.cols) * machine.result_words,
-    }
+    return simd_acts.of_shape(gemm, machine, n_steps=n_steps, n_cycles=simd_cycles.count(gemm, machine, act, weight))
 
 
 def crossbar(work: GemmWorkload, machine: Crossbar, *, seed: int) -> Figures:

@@ -74,7 +74,7 @@ def run(config: ConvRunConfig, out_dir: Path, *, progress: bool = False) -> dict
         finally:
             if built is not None:
                 built.cancel()
-    made = head_block(config, learned.accuracy, learned.training, steps)  # type: ignore[arg-type]
+    made = head_block(config, learned.accuracy, learned.training, steps)
     made |= conv_result.blocks(config, program, len(learned.images), seen, slow)
     made["coprocessor"]["schedules"] = ways
     benches = [] if seen is None else seen.benches("the co-processor")

@@ -9,11 +9,11 @@ from typing import Any
 
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError
-from tetrit.flow.fields import listed, seeds_of, string
+from tetrit.flow.fields import RunHead, listed, machine_of, seeds_of, string
 from tetrit.hardware import ShiftArray
 from tetrit.sim.coprocessor import Coprocessor
 from tetrit.train import cnn
-from tetrit.train.recipe import EstimatorChoice, estimator_of, machine_source, split_of
+from tetrit.train.recipe import EstimatorChoice, estimator_of, split_of
 
 _SECTIONS = ("name", "seeds", "data", "network", "train", "machine", "coprocessor", "verify")
 _BLOCK = tuple(field.name for field in fields(cnn.Block))
@@ -22,19 +22,11 @@ _MOST = 4096
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ConvRunConfig:
+class ConvRunConfig(RunHead):
     """All that such a run needs to know.
 
     Attributes
     ----------
-    name : str
-        Title of the report.
-    seeds : tuple of int
-        One training each; the first one runs on the RTL.
-    held_out : float
-        Share of the images that is held out.
-    split_seed : int
-        Seed of the split.
     training : cnn.Config
         Network and schedule.
     estimator : EstimatorChoice
@@ -45,24 +37,18 @@ class ConvRunConfig:
         Images of a pass.
     host_cycles_per_byte : float
         As of `tetrit.hls.jobs.compile_jobs`.
-    verify_images, slow_images : int
-        Held-out images that run on the RTL; of these, on a memory that waits.
-    table : dict
-        The file as it was.
+    slow_images : int
+        Of the images that run on the RTL, how many run again on a memory that waits.
+    others
+        As of `RunHead`.
     """
 
-    name: str
-    seeds: tuple[int, ...]
-    held_out: float
-    split_seed: int
     training: cnn.Config
     estimator: EstimatorChoice
     unit: Coprocessor
     batch: int
     host_cycles_per_byte: float
-    verify_images: int
     slow_images: int
-    table: dict[str, Any]
 
     @property
     def machine(self) -> ShiftArray:
@@ -100,7 +86,7 @@ def read_conv(path: Path, given: Mapping[str, Any]) -> ConvRunConfig:
         estimator = estimator_of("estimator", train.pop("estimator", "szt"))
         training = cnn.Config(blocks=blocks, **train) if blocks else cnn.Config(**train)
         where = f"{path}: [machine]"
-        target = _machine(machine, path.parent)
+        target = machine_of(machine, path.parent, hardware.load_shift_array)
         if estimator.weight_format != target.weight_format:
             raise InvalidValueError(
                 f"the machine takes {target.weight_format} weights, estimator '{estimator.name}' gives "
@@ -141,11 +127,3 @@ def _block(entry: Any) -> cnn.Block:
         if key in given:
             checks.integer(key, given[key], maximum=_MOST)
     return cnn.Block(**given)
-
-
-def _machine(table: dict[str, Any], folder: Path) -> ShiftArray:
-    changes = table.get("changes", {})
-    machine = hardware.load_shift_array(machine_source(table, folder))
-    if not isinstance(changes, Mapping):
-        raise TypeError(f"`changes` must be a table, got {changes!r}")
-    return hardware.changed(machine, changes, folder=folder) if changes else machine

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tetrit import formats, hardware
+from tetrit import formats
 from tetrit.flow.conv_config import ConvRunConfig
+from tetrit.flow.steps import cycles_block
 from tetrit.hls.integer import IntegerGraph, Product
 from tetrit.hls.jobs import JobProgram, Totals
 from tetrit.sim.coprocessor import MatmulJob
@@ -55,15 +56,7 @@ def blocks(
     totals = program.totals()
     layers = [_layer(program, total, passes) for total in totals if total.macs]
     cycles = passes * sum(total.cycles for total in totals)
-    machine = config.machine
-    return {
-        "layers": layers,
-        "machine": hardware.to_dict(machine),
-        "images": n_images,
-        "cycles": cycles,
-        "cycles_per_image": cycles / n_images,
-        "clock_mhz": machine.clock_mhz,
-        "latency_us": cycles / machine.clock_mhz,
+    return cycles_block(layers, config.machine, n_images, cycles) | {
         "roofline": _roofline(layers, config),
         "coprocessor": _coprocessor(config, program, totals, passes, seen, slow),
         "assumptions": _assumptions(config),

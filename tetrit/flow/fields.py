@@ -1,19 +1,21 @@
 """What the configurations of several kinds of run have in common, and how it is read."""
 
-__all__ = ["AnyRunConfig", "cells_of", "listed", "seeds_of", "string"]
+__all__ = ["AnyRunConfig", "RunHead", "cells_of", "listed", "machine_of", "seeds_of", "string"]
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tetrit import checks
+from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError
+from tetrit.hardware import Machine
 from tetrit.train import mlp
+from tetrit.train.recipe import machine_source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AnyRunConfig:
+class RunHead:
     """What every run needs to know.
 
     Attributes
@@ -21,19 +23,13 @@ class AnyRunConfig:
     name : str
         Title of the report.
     seeds : tuple of int
-        One training each; the first one is mapped, verified and priced.
+        One training each; the first one goes to hardware.
     held_out : float
         Share of the images that is held out.
     split_seed : int
         Seed of the split.
-    training : mlp.Config
-        Network and schedule.
     verify_images : int
         How many held-out images run on the RTL; 0 for none.
-    library : str
-        Embedded cell library.
-    liberty : Path or None
-        A liberty file to use instead.
     table : dict
         The file as it was.
     """
@@ -42,11 +38,41 @@ class AnyRunConfig:
     seeds: tuple[int, ...]
     held_out: float
     split_seed: int
-    training: mlp.Config
     verify_images: int
+    table: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnyRunConfig(RunHead):
+    """What a run of a perceptron that is mapped, verified and priced needs to know.
+
+    Attributes
+    ----------
+    training : mlp.Config
+        Network and schedule.
+    library : str
+        Embedded cell library.
+    liberty : Path or None
+        A liberty file to use instead.
+    others
+        As of `RunHead`.
+    """
+
+    training: mlp.Config
     library: str
     liberty: Path | None
-    table: dict[str, Any]
+
+
+Target = TypeVar("Target", bound=Machine)
+
+
+def machine_of(table: Mapping[str, Any], folder: Path, load: Callable[[str | Path], Target]) -> Target:
+    """Return the machine of a section: `load` of its ``preset`` or ``path``, with its ``changes``."""
+    machine, changes = load(machine_source(table, folder)), table.get("changes", {})
+    if not isinstance(changes, Mapping):
+        raise TypeError(f"`changes` must be a table, got {changes!r}")
+    change: Any = hardware.changed  # which is written for each kind of machine
+    return change(machine, changes, folder=folder) if changes else machine
 
 
 def string(name: str, value: Any) -> str:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError, TetritError, ToolError
-from tetrit.flow.fields import listed, seeds_of, string
+from tetrit.flow.fields import listed, machine_of, seeds_of, string
 from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
 from tetrit.hls.precision.pricing import COSTS
 from tetrit.train.loop.config import LoopConfig, config_of
 from tetrit.train.models.specs import ImageSpec
-from tetrit.train.recipe import machine_source
 
 if TYPE_CHECKING:
     from tetrit.train.sensitivity.machines import Option, Target
@@ -287,12 +286,7 @@ def _machines(path: str, given: Any, folder: Path) -> tuple[MachineStudy, ...]:
 
 
 def _machine(name: str, table: dict[str, Any], folder: Path) -> MachineStudy:
-    machine: Any = hardware.load(machine_source(table, folder))
-    changes = table.get("changes", {})
-    if not isinstance(changes, Mapping):
-        raise TypeError(f"`changes` must be a table, got {changes!r}")
-    if changes:
-        machine = hardware.changed(machine, changes, folder=folder)
+    machine = machine_of(table, folder, hardware.load)
     if "options" not in table:
         raise InvalidValueError("`options` is missing: the formats of a layer")
     options = tuple(_option(machine, entry) for entry in listed("options", table["options"]))

@@ -9,10 +9,10 @@ from typing import Any
 
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError
-from tetrit.flow.fields import AnyRunConfig, cells_of, listed, seeds_of, string
+from tetrit.flow.fields import AnyRunConfig, cells_of, listed, machine_of, seeds_of, string
 from tetrit.hardware import SIMD_FORMATS, SimdEngine
 from tetrit.train.precision import FormatPair
-from tetrit.train.recipe import machine_source, split_of, training_of
+from tetrit.train.recipe import split_of, training_of
 
 _SECTIONS = ("name", "seeds", "data", "network", "train", "formats", "machine", "verify", "synthesis")
 
@@ -73,7 +73,7 @@ def read_simd(path: Path, given: Mapping[str, Any]) -> SimdRunConfig:
         name = string("name", table.get("name", path.stem))
         seeds = seeds_of(table.get("seeds", [0]))
         where = f"{path}: [machine]"
-        target = _machine(machine, path.parent)
+        target = machine_of(machine, path.parent, hardware.load_simd_engine)
         where = f"{path}: [formats]"
         pairs = [
             _pair("candidates", entry, target)
@@ -119,14 +119,6 @@ def read_simd(path: Path, given: Mapping[str, Any]) -> SimdRunConfig:
         liberty=liberty,
         table=table,
     )
-
-
-def _machine(table: dict[str, Any], folder: Path) -> SimdEngine:
-    changes = table.get("changes", {})
-    machine = hardware.load_simd_engine(machine_source(table, folder))
-    if not isinstance(changes, Mapping):
-        raise TypeError(f"`changes` must be a table, got {changes!r}")
-    return hardware.changed(machine, changes, folder=folder) if changes else machine
 
 
 def _pair(key: str, entry: Any, machine: SimdEngine) -> FormatPair:

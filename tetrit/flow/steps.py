@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info
 
 import tetrit
 from tetrit import hardware
-from tetrit.flow.fields import AnyRunConfig
+from tetrit.flow.fields import RunHead
 from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.verify import BenchResult
 
@@ -59,7 +59,7 @@ class Steps:
         return {"started": self.started, "seconds": self.seconds}
 
 
-def head_block(config: AnyRunConfig, accuracy: Any, training: Any, steps: Steps) -> dict[str, Any]:
+def head_block(config: RunHead, accuracy: Any, training: Any, steps: Steps) -> dict[str, Any]:
     """Return what every report begins with: which run it is, where it ran, how well the networks do."""
     return {
         "schema": "tetrit-report/2",
@@ -74,9 +74,11 @@ def head_block(config: AnyRunConfig, accuracy: Any, training: Any, steps: Steps)
     }
 
 
-def cycles_block(layers: list[dict[str, Any]], machine: ShiftArray | SimdEngine, n_images: int) -> dict[str, Any]:
-    """Return machine, layers, and their cycles together."""
-    cycles = sum(layer["cycles"] for layer in layers)
+def cycles_block(
+    layers: list[dict[str, Any]], machine: ShiftArray | SimdEngine, n_images: int, cycles: int | None = None
+) -> dict[str, Any]:
+    """Return machine, layers, and the cycles of all of it; by default those of the layers together."""
+    cycles = sum(layer["cycles"] for layer in layers) if cycles is None else cycles
     return {
         "layers": layers,
         "machine": hardware.to_dict(machine),

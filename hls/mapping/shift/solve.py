@@ -18,20 +18,20 @@ First only sizes that cut an extent into equal parts are looked at, then, from t
 __all__ = ["events", "solve"]
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import ShiftArray
 from tetrit.hls.mapping.layer import Settings, Solution
-from tetrit.hls.mapping.memory import Traffic, beyond_chip
+from tetrit.hls.mapping.memory import Moved, Traffic, moved
 from tetrit.hls.mapping.nest._kernels import nest_cycles
 from tetrit.hls.mapping.shift import _kernels, numbers
 from tetrit.hls.mapping.shift.numbers import Ints
 from tetrit.hls.mapping.shift.tiling import Tiling
 from tetrit.sim import Workload
 from tetrit.sim.cost import Prices
+from tetrit.sim.shift.events import counted
 
 _ANY = 1 << 62
 
@@ -120,17 +120,16 @@ def events(workload: Workload, active: int, tiling: Tiling, machine: ShiftArray,
             machine.dataflow == "weight_stationary", workload.m, workload.k, m_tiles, n_tiles, k_tiles
         )
     )
-    return {
-        "cycles": cycles,
-        "pe_active": active,
-        "pe_zero": workload.macs - active,
-        "pe_idle": cycles * machine.rows * machine.cols - workload.macs,
-        "weight_decode": weights * machine.cols,
-        "weight_read_word": weights * machine.weight_words,
-        "act_read_word": acts * machine.act_words,
-        "acc_read_word": reread * machine.acc_words,
-        "acc_write_word": unfinished * machine.acc_words,
-    }
+    return counted(
+        workload,
+        machine,
+        active=active,
+        n_cycles=cycles,
+        weights=weights,
+        acts=acts,
+        reread=reread,
+        unfinished=unfinished,
+    )
 
 
 def _moved(
@@ -141,34 +140,20 @@ def _moved(
     act: int,
     weight: int,
     table: Prices,
-) -> dict[str, Any]:
+) -> Moved:
     """Return energy, traffic and off-chip cycles; activations are fetched `act` times, weights `weight` times."""
-    off = settings.off_chip
-    breakdown = table.breakdown(happened, machine)
-    bits = {
-        "act": act * workload.m * workload.k * machine.activations.bits,
-        "weight": weight * workload.k * workload.n * machine.weights.bits,
-        "result": workload.m * workload.n * machine.activations.bits,
-    }
-    filled = {"act": 0, "weight": 0} if off is None else bits
-    traffic = {
-        f"{kind} memory": Traffic(
-            read_bytes=-(-happened[f"{name}_read_word"] * getattr(machine, f"{name}_word_bits") // 8),
-            write_bytes=-(-filled[name] // 8),
-        )
-        for kind, name in (("activation", "act"), ("weight", "weight"))
-    }
-    traffic["accumulator memory"] = Traffic(
+    out = machine.activations.bits
+    sums = Traffic(
         read_bytes=-(-happened["acc_read_word"] * machine.acc_word_bits // 8),
         write_bytes=-(-happened["acc_write_word"] * machine.acc_word_bits // 8),
     )
-    if off is None:
-        return {"breakdown": breakdown, "traffic": traffic, "off_chip_cycles": 0}
-    beyond, port = beyond_chip(bits, (("act", act), ("weight", weight), ("result", 1)), off)
-    fills = {
-        "scratchpads filled": filled["act"] * machine.act_memory.write_pj_per_bit
-        + filled["weight"] * machine.weight_memory.write_pj_per_bit,
-        "off-chip memory": (filled["act"] + filled["weight"]) * off.read_pj_per_bit
-        + bits["result"] * off.write_pj_per_bit,
-    }
-    return {"breakdown": breakdown | fills, "traffic": traffic | {"off-chip memory": beyond}, "off_chip_cycles": port}
+    return moved(
+        workload,
+        machine,
+        settings.off_chip,
+        breakdown=table.breakdown(happened, machine),
+        happened=happened,
+        bits={"act": out, "weight": machine.weights.bits, "result": out},
+        fetched={"act": act, "weight": weight},
+        results={"accumulator memory": sums},
+    )

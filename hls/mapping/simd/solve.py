@@ -17,7 +17,7 @@ __all__ = ["SimdTiling", "solve"]
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -25,12 +25,13 @@ from tetrit import checks
 from tetrit.formats import get
 from tetrit.hardware import SimdEngine
 from tetrit.hls.mapping.layer import Settings, Solution
-from tetrit.hls.mapping.memory import Traffic, beyond_chip, off_chip_bits, operand_room
+from tetrit.hls.mapping.memory import Moved, Traffic, moved, off_chip_bits, operand_room
 from tetrit.hls.mapping.shift._kernels import fetches
 from tetrit.hls.mapping.simd import _kernels
 from tetrit.sim import Workload
 from tetrit.sim.cost import SimdPrices
 from tetrit.sim.simd import cycles as model
+from tetrit.sim.simd.events import of_shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +128,8 @@ def _solve(workload: Workload, machine: SimdEngine, settings: Settings, transpos
         ],
         dtype=np.int64,
     )
-    known = table.breakdown(_events(turned, machine, steps, 0), machine)
-    one = table.breakdown(_events(turned, machine, steps, 1), machine)
+    known = table.breakdown(of_shape(turned, machine, n_steps=steps, n_cycles=0), machine)
+    one = table.breakdown(of_shape(turned, machine, n_steps=steps, n_cycles=1), machine)
     beyond = (0.0, 0.0, 0.0)
     if off is not None:
         beyond = (
@@ -143,6 +144,7 @@ def _solve(workload: Workload, machine: SimdEngine, settings: Settings, transpos
             *(m, k, n, steps, clock, sizes, prices, settings.kind, fine, choice, cost), settings.limit
         )
     n_cycles = int(_kernels.cycles(m, n, steps, choice, clock))
+    happened = of_shape(turned, machine, n_steps=steps, n_cycles=n_cycles)
     group_m, group_n, n_outer = choice.tolist()
     nest = np.array([machine.rows, k, machine.cols, group_m, group_n, n_outer], dtype=np.int64)
     act, weight = (int(times) for times in fetches(m, k, n, nest, sizes))
@@ -151,26 +153,11 @@ def _solve(workload: Workload, machine: SimdEngine, settings: Settings, transpos
     return Solution(
         tiling=SimdTiling(transposed=transposed, group_m=group_m, group_n=group_n, outer="n" if n_outer else "m"),
         array_cycles=n_cycles,
-        **_moved(turned, machine, settings, table, _events(turned, machine, steps, n_cycles), bits, act, weight),
+        **_moved(turned, machine, settings, table, happened, bits, act, weight),
         peak_macs=float(machine.rows * machine.cols * lanes),
         optimal=bool(complete),
         bound=float(bound),
     )
-
-
-def _events(workload: Workload, machine: SimdEngine, steps: int, n_cycles: int) -> dict[str, int]:
-    """Return those countable acts of a product that have a price, as `tetrit.sim.SimdSimulator` counts them."""
-    vectors = steps * model.tiles(workload, machine)
-    taken = workload.m * workload.n * steps
-    return {
-        "cycles": n_cycles,
-        "element_step": taken,
-        "element_gated" if machine.gating else "element_idle": n_cycles * machine.rows * machine.cols - taken,
-        "readout": workload.m * workload.n,
-        "act_read_word": vectors * machine.act_words,
-        "weight_read_word": vectors * machine.weight_words,
-        "result_write_word": workload.m * -(-workload.n // machine.cols) * machine.result_words,
-    }
 
 
 def _moved(
@@ -182,32 +169,16 @@ def _moved(
     bits: dict[str, int],
     act: int,
     weight: int,
-) -> dict[str, Any]:
+) -> Moved:
     """Return energy, traffic and off-chip cycles."""
-    off, breakdown = settings.off_chip, table.breakdown(happened, machine)
-    whole = {
-        "act": act * workload.m * workload.k * bits["act"],
-        "weight": weight * workload.k * workload.n * bits["weight"],
-        "result": workload.m * workload.n * bits["result"],
-    }
-    filled = {"act": 0, "weight": 0} if off is None else whole
-    traffic = {
-        f"{kind} memory": Traffic(
-            read_bytes=-(-happened[f"{name}_read_word"] * getattr(machine, f"{name}_word_bits") // 8),
-            write_bytes=-(-filled[name] // 8),
-        )
-        for kind, name in (("activation", "act"), ("weight", "weight"))
-    }
-    traffic["result memory"] = Traffic(
-        read_bytes=0, write_bytes=-(-happened["result_write_word"] * machine.result_word_bits // 8)
+    written = -(-happened["result_write_word"] * machine.result_word_bits // 8)
+    return moved(
+        workload,
+        machine,
+        settings.off_chip,
+        breakdown=table.breakdown(happened, machine),
+        happened=happened,
+        bits=bits,
+        fetched={"act": act, "weight": weight},
+        results={"result memory": Traffic(read_bytes=0, write_bytes=written)},
     )
-    if off is None:
-        return {"breakdown": breakdown, "traffic": traffic, "off_chip_cycles": 0}
-    beyond, port = beyond_chip(whole, (("act", act), ("weight", weight), ("result", 1)), off)
-    fills = {
-        "scratchpads filled": whole["act"] * machine.act_memory.write_pj_per_bit
-        + whole["weight"] * machine.weight_memory.write_pj_per_bit,
-        "off-chip memory": (whole["act"] + whole["weight"]) * off.read_pj_per_bit
-        + whole["result"] * off.write_pj_per_bit,
-    }
-    return {"breakdown": breakdown | fills, "traffic": traffic | {"off-chip memory": beyond}, "off_chip_cycles": port}
