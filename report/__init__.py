@@ -4,8 +4,6 @@ __all__ = [
     "Difference",
     "check_directory",
     "differences",
-    "layers_csv",
-    "layers_latex",
     "read",
     "require",
     "schema",
@@ -23,10 +21,9 @@ from typing import Any
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.report.canonical import check, plain, schema, to_json
 from tetrit.report.difference import Difference, differences
-from tetrit.report.export import layers_csv, layers_latex
 from tetrit.report.files import check_directory, write_files
 from tetrit.report.reading import read
-from tetrit.report.table import summary
+from tetrit.report.terminal import summary
 
 
 def require() -> None:

@@ -4,7 +4,7 @@ The authority for the keys and their meaning is ``schema/report-v2.json``. The s
 whatever order a dict was filled, and numpy scalars and arrays are written as the numbers that they hold.
 """
 
-__all__ = ["SCHEMA_NAME", "check", "plain", "schema", "to_json"]
+__all__ = ["SCHEMA_NAME", "check", "check_version", "plain", "schema", "to_json"]
 
 import functools
 import json
@@ -97,7 +97,7 @@ def _text(value: str, where: str) -> str:
 
 
 def check(report: Mapping[str, Any]) -> None:
-    """Check the schema's name and the keys of the top level; the whole schema is for validators.
+    """Check the schema's name and the keys of the top level; for the rest see `tetrit.report.validation`.
 
     Raises
     ------
@@ -105,8 +105,7 @@ def check(report: Mapping[str, Any]) -> None:
         For another schema, a missing block, or (with the nearest name) an unknown one.
     """
     rules = schema()
-    if report.get("schema") != SCHEMA_NAME:
-        raise InvalidValueError(f"`report.schema` must be '{SCHEMA_NAME}', got {report.get('schema')!r}")
+    check_version(report)
     missing = [key for key in rules["required"] if key not in report]
     if missing:
         raise InvalidValueError(f"`report` lacks {', '.join(f'`{key}`' for key in missing)}")
@@ -119,6 +118,19 @@ def check(report: Mapping[str, Any]) -> None:
     for key in report:
         if key not in rules["properties"]:
             raise unknown_name("block of the report", key, rules["properties"])
+
+
+def check_version(report: Mapping[str, Any]) -> None:
+    """Raise InvalidValueError unless the report has this version's schema, and tell older from newer ones."""
+    found = report.get("schema")
+    if found == SCHEMA_NAME:
+        return
+    family, _, own = SCHEMA_NAME.partition("/")
+    other = found.removeprefix(f"{family}/") if isinstance(found, str) else ""
+    hint = ""
+    if other.isdecimal():
+        hint = f": it is of {'a newer' if int(other) > int(own) else 'an older'} tetrit than this"
+    raise InvalidValueError(f"`report.schema` must be '{SCHEMA_NAME}', got {found!r}{hint}")
 
 
 def to_json(report: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Two reports beside each other: every figure and setting in which they differ."""
 
-__all__ = ["Difference", "differences"]
+__all__ = ["GROUPS", "Difference", "differences"]
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,28 @@ _APART = ("timings", "platform")
 """Blocks that say where and when a run took place; a difference there is none of the result."""
 _NAMES = ("name", "id", "component", "testbench", "estimator")
 """Keys that tell the entries of a list apart, the first that all of them have."""
-_FIRST = ("accuracy", "cycles", "latency_us", "energy_uj", "energy_per_image_nj", "area_mm2", "verify")
+GROUPS = ("configuration", "summary", "details", "samples")
+"""What differences are of, in the order of `differences`: settings, the figures that a summary shows, other figures,
+single values of curves and counts."""
+_SETTINGS = ("name", "config", "machine", "seeds", "images", "clock_mhz", "tetrit", "crossbar.machine")
+_SUMMARY = (
+    "accuracy.machine",
+    "accuracy.quantized",
+    "accuracy.float",
+    "cycles_per_image",
+    "cycles",
+    "latency_us",
+    "energy_per_image_nj",
+    "energy_uj.total",
+    "area_mm2.total",
+    "verify.mismatches",
+    "verify.vectors",
+    "crossbar.energy_per_image_nj",
+    "crossbar.cycles_per_image",
+    "crossbar.latency_us",
+)
+_MANY = frozenset(("history", "events", "words", "per_chip", "per_seed", "map", "cells", "modules", "critical_path"))
+"""Keys of lists and tables whose entries are samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +44,7 @@ class Difference:
     place : str
         Keys from the top on, joined by dots; an entry of a list by its name, or else by its number.
     before, after : object
-        Its content, None where there is none.
+        Its content, None where there is none; a whole block where only one of the reports has it.
     """
 
     place: str
@@ -35,11 +57,33 @@ class Difference:
         numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (self.before, self.after))
         return self.after / self.before if numbers and self.before else None
 
+    @property
+    def group(self) -> str:
+        """Which of `GROUPS` the place belongs to."""
+        if any(self.place == top or self.place.startswith(f"{top}.") for top in _SETTINGS):
+            return "configuration"
+        if self.place in _SUMMARY:
+            return "summary"
+        return "samples" if _MANY.intersection(self.place.split(".")) else "details"
+
+    @property
+    def change(self) -> str:
+        """The change in words: per cent, times as much beyond a factor of 2, or what was added, removed or replaced."""
+        ratio = self.ratio
+        if ratio is None:
+            both = self.before is not None and self.after is not None
+            return "other" if both else "new" if self.before is None else "gone"
+        if 0.5 <= ratio <= 2:
+            return f"{100 * (ratio - 1):+.3g} %"
+        return f"x {ratio:.3g}"
+
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
-    """Return all places in which two reports differ, those of the summary first.
+    """Return all places in which two reports differ, sorted by relevance.
 
-    Times, and the machine that a run took place on, are left out.
+    Settings come first, then the figures of the summary, then all others, the greatest relative change first (what is
+    new, gone or no number before those), and single values of curves and counts last. Times, and the machine that a run
+    took place on, are left out.
 
     Parameters
     ----------
@@ -51,38 +95,39 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Dif
     list of Difference
         Empty if the results are the same to the last bit.
     """
-    one, other = (dict(_leaves("", {k: v for k, v in x.items() if k not in _APART})) for x in (before, after))
-    places = [*one, *(place for place in other if place not in one)]
-    found = [
-        Difference(place=place, before=one.get(place), after=other.get(place))
-        for place in places
-        if place not in one or place not in other or one[place] != other[place]
-    ]
-    return sorted(found, key=lambda each: _rank(each.place))
+    one, other = ({key: value for key, value in report.items() if key not in _APART} for report in (before, after))
+    found = list(_compare("", one, other))
+    return sorted(found, key=_rank)
 
 
-def _rank(place: str) -> int:
-    top = place.partition(".")[0]
-    return _FIRST.index(top) if top in _FIRST else len(_FIRST)
+def _rank(each: Difference) -> tuple[int, float]:
+    """Return where a difference comes: by its group, and in it as `differences` says; equal ones keep their order."""
+    group = GROUPS.index(each.group)
+    if each.group == "configuration":
+        return group, 0.0
+    if each.group == "summary":
+        return group, float(_SUMMARY.index(each.place))
+    ratio = each.ratio
+    return group, -abs(math.log(ratio)) if ratio is not None and ratio > 0 else -math.inf
 
 
-def _leaves(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every number, text and empty collection with its place."""
-    entries: list[tuple[str, Any]] = []
-    if isinstance(value, Mapping):
-        entries = list(value.items())
-    elif isinstance(value, list):
-        entries = list(zip(_labels(value), value, strict=True))
-    if not entries:
-        yield place, value
-    for label, entry in entries:
-        yield from _leaves(f"{place}.{label}" if place else label, entry)
+def _compare(place: str, before: Any, after: Any) -> Iterator[Difference]:
+    """Yield the differences of two contents of one place: of two collections entry by entry, else as a whole."""
+    pair = (before, after)
+    if all(isinstance(each, Mapping) for each in pair):
+        one, other = before, after
+    elif all(isinstance(each, list) for each in pair):
+        key = next((key for key in _NAMES if all(_named(each, key) for each in pair)), None)
+        one, other = ({entry[key] if key else str(n): entry for n, entry in enumerate(each)} for each in pair)
+    else:
+        if before != after:
+            yield Difference(place=place, before=before, after=after)
+        return
+    for label in dict.fromkeys((*one, *other)):
+        yield from _compare(f"{place}.{label}" if place else label, one.get(label), other.get(label))
 
 
-def _labels(entries: list[Any]) -> list[str]:
-    """Return the names of a list's entries if they have such and all are different, else their numbers."""
-    for key in _NAMES:
-        names = [entry.get(key) if isinstance(entry, Mapping) else None for entry in entries]
-        if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
-            return [str(name) for name in names]
-    return [str(number) for number in range(len(entries))]
+def _named(entries: list[Any], key: str) -> bool:
+    """Return whether all entries of a list have texts at `key`, all different."""
+    names = [entry.get(key) if isinstance(entry, Mapping) else None for entry in entries]
+    return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)

@@ -1,70 +1,89 @@
-"""The layers of a report as tables for other programs: CSV with all digits, LaTeX for a paper."""
+r"""Tables of a report for other programs: CSV and JSON with raw values and all digits, LaTeX as people read them."""
 
-__all__ = ["layers_csv", "layers_latex"]
+__all__ = ["FORMATS", "table_csv", "table_json", "table_latex"]
 
 import csv
 import io
-from collections.abc import Mapping
-from typing import Any
+import unicodedata
+from collections.abc import Callable, Mapping
 
-from tetrit.report.numbers import in_unit, percent
+from tetrit.report.canonical import to_json
+from tetrit.report.tables import Table
 
-_COLUMNS = ("name", "m", "k", "n", "macs", "cycles", "ideal_cycles", "utilization", "bytes_moved", "energy_pj")
+_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
+_SPECIAL |= {">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"}
+_SPECIAL |= {character: f"\\{character}" for character in "&%$#_{}"}
+_SPECIAL |= {"µ": r"\textmu{}", "×": r"$\times$", "±": r"$\pm$", "²": r"$^2$", "°": r"\textdegree{}", "–": "--"}
+_SPECIAL |= {"✓": r"$\surd$", "✗": r"$\times$", "\N{HORIZONTAL ELLIPSIS}": r"\dots{}"}
 
 
-def layers_csv(report: Mapping[str, Any]) -> str:
-    """Return a row for each layer, in base units and with all digits; fields that a report lacks stay empty.
+def table_csv(table: Table) -> str:
+    """Return a head and one line for each row: raw values, all digits, empty where there is none; no total.
 
     Parameters
     ----------
-    report : mapping
-        See ``schema/report-v2.json``.
+    table : Table
+        See `tetrit.report.tables`.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(report["layers"])
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([each.key for each in table.columns])
+    writer.writerows(table.rows)
     return out.getvalue()
 
 
-def layers_latex(report: Mapping[str, Any]) -> str:
-    r"""Return a ``tabular`` for the package booktabs, with a row for each layer and one for the sum.
+def table_json(table: Table) -> str:
+    """Return ``{"columns": [{"key", "title"}], "rows": [{key: value}], "title"}`` with raw values and null for none.
 
     Parameters
     ----------
-    report : mapping
-        See ``schema/report-v2.json``.
+    table : Table
+        See `tetrit.report.tables`.
     """
-    layers = report["layers"]
-    priced = all(layer.get("energy_pj") is not None for layer in layers)
+    keys = [each.key for each in table.columns]
+    return to_json(
+        {
+            "title": table.title,
+            "columns": [{"key": each.key, "title": each.title} for each in table.columns],
+            "rows": [dict(zip(keys, row, strict=True)) for row in table.rows],
+        }
+    )
+
+
+def table_latex(table: Table) -> str:
+    r"""Return a ``tabular`` for the package booktabs, with the texts and units that the page shows.
+
+    Parameters
+    ----------
+    table : Table
+        See `tetrit.report.tables`. Characters that LaTeX has no plain way to write become ``?``.
+    """
+    sides = "".join("r" if each.numeric else "p{6cm}" if each.prose else "l" for each in table.columns)
     lines = [
-        rf"% {_escaped(report['name'])}, tetrit {report['tetrit']}",
-        r"\begin{tabular}{lrrrr" + "r" * priced + "}",
+        rf"% {_escaped(table.title)}",
+        rf"\begin{{tabular}}{{{sides}}}",
         r"\toprule",
-        r"layer & $m \times k \times n$ & MACs & cycles & utilisation" + r" & energy" * priced + r" \\",
+        _line([each.title for each in table.columns]),
         r"\midrule",
+        *(_line(row) for row in table.texts),
     ]
-    for layer in layers:
-        shape = rf"${layer['m']} \times {layer['k']} \times {layer['n']}$"
-        cells = [_escaped(layer["name"]), shape, _count(layer["macs"]), _count(layer["cycles"])]
-        cells.append(_escaped(percent(layer["utilization"])))
-        lines.append(" & ".join([*cells, *([_energy(layer["energy_pj"])] if priced else [])]) + r" \\")
-    total = ["all", "", *(_count(sum(layer[key] for layer in layers)) for key in ("macs", "cycles")), ""]
-    total += [_energy(sum(layer["energy_pj"] for layer in layers))] if priced else []
-    lines += [r"\midrule", " & ".join(total) + r" \\", r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join(lines)
+    if table.total:
+        lines += [r"\midrule", _line(table.total_texts)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _count(value: float) -> str:
-    return rf"{value:,}".replace(",", r"\,")
+FORMATS: Mapping[str, Callable[[Table], str]] = {"csv": table_csv, "json": table_json, "tex": table_latex}
+"""How a table is written, by the suffix of its file."""
 
 
-def _energy(picojoules: float) -> str:
-    value, name = in_unit(picojoules * 1e-6, "µJ").split(" ")
-    return value.replace(",", r"\,") + r"\," + name.replace("µ", r"\textmu{}")
+def _line(cells: list[str]) -> str:
+    return " & ".join(map(_escaped, cells)) + r" \\"
 
 
 def _escaped(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: "\\" + character for character in "&%$#_{}"}
-    return "".join(special.get(character, character) for character in text)
+    return "".join(_SPECIAL.get(character) or _ascii(character) for character in " ".join(text.split()))
+
+
+def _ascii(character: str) -> str:
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return plain if plain.isprintable() and plain else "?"

@@ -2,12 +2,14 @@
 
 __all__ = [
     "OTHER",
+    "area_parts",
     "code_order",
     "duration",
     "estimator_label",
     "fold",
     "fold_as",
     "in_unit",
+    "nice_unit",
     "origin",
     "origin_of",
     "percent",
@@ -16,6 +18,7 @@ __all__ = [
 ]
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -137,15 +140,41 @@ def origin(sources: Iterable[str]) -> str:
     >>> origin(["modelled", "synthesised", "modelled"])
     'synthesised and modelled'
     """
-    kinds = set(sources)
-    return (
-        " and ".join(kind for kind in ("synthesised", "modelled", "published") if kind in kinds) or "origin not stated"
-    )
+    given = set(sources)
+    kinds = [kind for kind in ("synthesised", "modelled", "published", "assumed") if kind in given]
+    return " and ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds) or "origin not stated"
+
+
+def nice_unit(name: str) -> str:
+    """Return a unit in plain letters as people write it.
+
+    Examples
+    --------
+    >>> nice_unit("um2"), nice_unit("uJ"), nice_unit("TOPS/mm2"), nice_unit("pulses")
+    ('µm²', 'µJ', 'TOPS/mm²', 'pulses')
+    """
+    return re.sub(r"\bu(?=(m2|m|J|W|s|A|V)\b)", "µ", name).replace("m2", "m²")
 
 
 def origin_of(name: str, sources: Mapping[str, str]) -> str:
     """Return where the figure of component `name` comes from; ``several`` for what `fold` put together."""
     return "several" if name == OTHER and name not in sources else origin([sources.get(name, "")])
+
+
+def area_parts(block: Mapping[str, Any]) -> dict[str, float]:
+    """Return the parts in mm2 of the figure `area` among a block's figures, by component.
+
+    Examples
+    --------
+    >>> area_parts({"figures": [{"name": "area, ADC", "value": 2e6, "unit": "um2"}, {"name": "time", "unit": "us"}]})
+    {'ADC': 2.0}
+    """
+    factors = {"mm2": 1.0, "um2": 1e-6}
+    return {
+        entry["name"].removeprefix("area, "): entry["value"] * factors[entry["unit"]]
+        for entry in block.get("figures", [])
+        if entry["name"].startswith("area, ") and entry["unit"] in factors
+    }
 
 
 def estimator_label(entry: Mapping[str, Any]) -> str:

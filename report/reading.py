@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tetrit.errors import InvalidValueError
-from tetrit.report.canonical import check
+from tetrit.report.canonical import check_version
+from tetrit.report.validation import validate
 
 
 def read(path: Path | str) -> dict[str, Any]:
     """Return the report that a run has left.
+
+    Blocks and keys that this version does not know are accepted and kept.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ def read(path: Path | str) -> dict[str, Any]:
     Raises
     ------
     InvalidValueError
-        If there is none, or it is no report of this version.
+        If there is none, it is no report of this version, or it is damaged: what is wrong, and where.
     """
     file = Path(path)
     file = file / "report.json" if file.is_dir() else file
@@ -34,12 +37,13 @@ def read(path: Path | str) -> dict[str, Any]:
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidValueError(f"no report can be read at '{file}': {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidValueError(f"'{file}' is no report: not JSON: {error}") from None
     if not isinstance(found, dict):
         raise InvalidValueError(f"'{file}' is no report: it must be a JSON object")
     try:
-        check(found)
+        check_version(found)
+        validate(found)
     except InvalidValueError as error:
         raise InvalidValueError(f"'{file}' is no report: {error}") from None
     return found

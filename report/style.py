@@ -6,8 +6,8 @@ matplotlibrc, the date and the order of calls change nothing.
 """
 
 __all__ = [
-    "BLUE", "BROWN", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PALETTE", "PURPLE", "SKY", "SURFACE", "VERMILION",
-    "alone", "figure", "files", "ink_on", "label", "png", "svg", "themed",
+    "BLUE", "BROWN", "GREEN", "GREY", "GRID", "HATCHES", "INK", "MUTED", "ORANGE", "PALETTE", "PURPLE", "SKY",
+    "SURFACE", "VERMILION", "WIDTH_INCH", "alone", "figure", "files", "ink_on", "label", "on", "png", "svg", "themed",
 ]  # fmt: skip
 
 import contextlib
@@ -34,9 +34,15 @@ VERMILION = "#e06a10"
 PURPLE = "#c06fa0"
 SKY = "#4ba9dd"
 BROWN = "#9c6b3c"
-PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, BROWN, "#8a919e")
+GREY = "#8a919e"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, BROWN, GREY)
+HATCHES = {
+    BLUE: "", ORANGE: "///", GREEN: "\\\\\\", PURPLE: "xx", SKY: "---", VERMILION: "|||", BROWN: "++", GREY: "//"
+}  # fmt: skip
+"""The hatch of each colour where colours tell things apart."""
 
-_WIDTH_INCH = 5.0
+WIDTH_INCH = 5.0
+"""Of every figure of a report."""
 _WHITE, _BLACK = "#fefefe", "#1d2331"  # text on a coloured bar: the same in both themes, so none of the names above
 _FONT = "DejaVu Sans"  # ships with matplotlib
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", SURFACE: "var(--surface)"}
@@ -56,6 +62,7 @@ _STYLE: dict[str, Any] = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
+    "hatch.linewidth": 0.5,
     "grid.color": GRID,
     "grid.linewidth": 0.7,
     "figure.facecolor": SURFACE,
@@ -84,7 +91,7 @@ def themed() -> Iterator[None]:
 
 def figure(height_inch: float) -> Figure:
     """Return an empty figure of the common width."""
-    return Figure(figsize=(_WIDTH_INCH, height_inch), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    return Figure(figsize=(WIDTH_INCH, height_inch), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
 
 
 def label(text: object, limit: int = 26) -> str:
@@ -106,6 +113,11 @@ def ink_on(colour: str) -> str:
     )
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # WCAG 2
     return _WHITE if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.067 else _BLACK
+
+
+def on(colour: str) -> dict[str, Any]:
+    """Return what makes text readable on a hatched area of `colour`: its ink, and a plate that hides the hatch."""
+    return {"color": ink_on(colour), "bbox": {"facecolor": colour, "edgecolor": "none", "pad": 0.7}}
 
 
 def png(drawn: Figure, dpi: int = 200) -> bytes:

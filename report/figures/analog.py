@@ -1,6 +1,6 @@
 """Figures of the network on an analog crossbar: accuracy, drift, effective weights, cycles and energy."""
 
-__all__ = ["accuracy", "drift", "energy", "layers", "weights"]
+__all__ = ["accuracy", "area_map", "drift", "energy", "energy_map", "layers", "weights"]
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,12 +11,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from tetrit.report import style
-from tetrit.report.figures import charts, costs
-from tetrit.report.numbers import duration, significant
+from tetrit.report.figures import charts, costs, treemap
+from tetrit.report.figures.longest import fold_layers, longest
+from tetrit.report.numbers import area_parts, duration, significant
 from tetrit.report.words import COMPENSATIONS, NETWORKS, row_title
 
-_COLOURS = {"plain": style.BLUE, "control": style.GREEN, "noise_aware": style.ORANGE}
+_COLOURS = {"plain": style.BLUE, "control": style.GREEN, "noise_aware": style.PURPLE}
 _MARKERS = {"plain": "o", "control": "s", "noise_aware": "^"}
+_MAPS = 6
+"""Layers whose weights are drawn: those with the greatest errors."""
 _DASHES: dict[str, Literal["--", "-"]] = {"none": "--", "global": "-"}
 
 
@@ -89,6 +92,8 @@ def drift(report: Mapping[str, Any]) -> Figure | None:
 def weights(report: Mapping[str, Any]) -> Figure | None:
     """Draw what wires do to the weights: the mean magnitude of their error, block by block, for every layer."""
     maps = report.get("crossbar", {}).get("weights", [])
+    worst = sorted((layer["wires_rms"] for layer in maps), reverse=True)[:_MAPS]
+    maps = [layer for layer in maps if layer["wires_rms"] >= worst[-1]][:_MAPS]
     top = max((value for layer in maps for row in layer["map"] for value in row), default=0.0)
     if top == 0:
         return None
@@ -126,7 +131,9 @@ def layers(report: Mapping[str, Any]) -> Figure | None:
     images = report["images"]
     names, values, colours, texts = [], [], [], []
     pairs = (("digital", report, style.VERMILION), ("crossbar", report["crossbar"], style.BLUE))
-    for digital, analog in zip(report["layers"], report["crossbar"]["layers"], strict=True):
+    kept = longest(report["crossbar"]["layers"])
+    both = (fold_layers(block["layers"], kept) for block in (report, report["crossbar"]))
+    for digital, analog in zip(*both, strict=True):
         for (kind, block, colour), layer in zip(pairs, (digital, analog), strict=True):
             time_us = layer["cycles"] / images / block["clock_mhz"]
             names.append(f"{layer['name']}, {kind}")
@@ -143,3 +150,13 @@ def layers(report: Mapping[str, Any]) -> Figure | None:
 def energy(report: Mapping[str, Any]) -> Figure | None:
     """Draw the crossbar's energy by component and layer, as that of the digital machine is drawn."""
     return costs.energy(report["crossbar"]) if "crossbar" in report else None
+
+
+def energy_map(report: Mapping[str, Any]) -> Figure | None:
+    """Draw the crossbar's energy as a treemap of components and layers."""
+    return treemap.energy(report["crossbar"]) if "crossbar" in report else None
+
+
+def area_map(report: Mapping[str, Any]) -> Figure | None:
+    """Draw the crossbar's area as a treemap of components, where the report has it."""
+    return treemap.areas(area_parts(report.get("crossbar", {})))

@@ -1,4 +1,7 @@
-"""The kinds of charts that figures are made of: rows of bars and stacked rows."""
+"""The kinds of charts that figures are made of: rows of bars and stacked rows.
+
+Colours that tell things apart come with the hatch of `style.HATCHES`, so that a figure needs no sense of colour.
+"""
 
 __all__ = ["bars", "beside", "margin", "numbered", "rows", "stack"]
 
@@ -32,7 +35,9 @@ def bars(
     room: float = 0.3,
 ) -> None:
     """Draw horizontal bars from zero, first on top, each with its text at its end; `room` for texts is relative."""
-    axes.barh(range(len(names)), values, color=colours, height=_HEIGHT)
+    drawn = axes.barh(range(len(names)), values, color=colours, height=_HEIGHT, edgecolor=style.SURFACE, linewidth=0)
+    for bar, colour in zip(drawn, colours, strict=True):
+        bar.set_hatch(style.HATCHES.get(colour, ""))
     rows(axes, names)
     axes.set_xlim(0, (max(values) or 1.0) * (1 + room))
     for place, (value, text) in enumerate(zip(values, texts, strict=True)):
@@ -66,7 +71,17 @@ def stack(axes: Axes, row: int, segments: Sequence[tuple[float, str, str]], widt
     """Stack (size, colour, text) segments in `row`; texts are left out where a segment is below 4 % of `width`."""
     left = 0.0
     for size, colour, text in segments:
-        axes.barh(row, size, left=left, color=colour, height=_HEIGHT, edgecolor=style.SURFACE, linewidth=0.8)
-        if size >= 0.04 * width:
-            axes.text(left + size / 2, row, text, ha="center", va="center", fontsize=_SMALL, color=style.ink_on(colour))
+        axes.barh(
+            row,
+            size,
+            left=left,
+            color=colour,
+            height=_HEIGHT,
+            edgecolor=style.SURFACE,
+            linewidth=0.8,
+            hatch=style.HATCHES.get(colour, ""),
+        )
+        if text and size >= 0.04 * width:
+            where = (left + size / 2, row)
+            axes.text(*where, text, ha="center", va="center", fontsize=_SMALL, **style.on(colour))
         left += size

@@ -3,28 +3,40 @@
 __all__ = ["energy", "layers", "roofline"]
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox
 
 from tetrit.report import style
-from tetrit.report.figures import charts
+from tetrit.report.figures import charts, treemap
+from tetrit.report.figures.longest import SHOWN, fold_layers, longest
 from tetrit.report.numbers import fold, fold_as, origin_of, significant, unit
 
 
 def layers(report: Mapping[str, Any]) -> Figure:
-    """Draw cycles (with the ideal inside) and utilisation of every layer."""
-    table = report["layers"]
+    """Draw cycles (those that compute, and the rest) with their share, and utilisation of every layer."""
+    table = fold_layers(report["layers"], longest(report["layers"]))
     names = [layer["name"] for layer in table]
-    drawn = style.figure(1.7 + 0.56 * len(table))
+    drawn = style.figure(1.9 + 0.56 * len(table))
     upper, lower = drawn.subplots(2, 1)
-    cycles = [layer["cycles"] for layer in table]
-    charts.bars(upper, names, cycles, [style.SKY] * len(table), [f"{value:,}" for value in cycles])
-    upper.barh(range(len(table)), [layer["ideal_cycles"] for layer in table], color=style.BLUE, height=0.26)
-    upper.set_title("cycles (inner bar: ideal)")
+    whole = sum(layer["cycles"] for layer in table) or 1
+    widest = max(layer["cycles"] for layer in table)
+    for row, layer in enumerate(table):
+        ideal = min(layer["ideal_cycles"], layer["cycles"])
+        parts = [(ideal, style.BLUE, ""), (layer["cycles"] - ideal, style.ORANGE, "")]
+        charts.stack(upper, row, parts, widest)
+        charts.beside(upper, f"{layer['cycles']:,} ({100 * layer['cycles'] / whole:.0f} %)", layer["cycles"], row)
+    charts.rows(upper, names)
+    upper.set_xlim(0, 1.45 * widest)
+    charts.numbered(upper.xaxis)
+    upper.set_title("cycles, and share of all of them")
+    handles = [Patch(facecolor=style.BLUE), Patch(facecolor=style.ORANGE, edgecolor=style.SURFACE, hatch="///")]
+    texts = ["if all PEs computed", "filling, waiting, idle PEs"]
+    drawn.legend(handles, texts, loc="outside lower center", ncols=2, fontsize=8.5)
     shares = [100 * layer["utilization"] for layer in table]
     texts = [f"{share:.1f}, bound by {layer['bound']}" for share, layer in zip(shares, table, strict=True)]
     charts.bars(lower, names, shares, [style.BLUE] * len(table), texts)
@@ -41,8 +53,9 @@ def energy(report: Mapping[str, Any]) -> Figure | None:
     spent = report["energy_uj"]
     totals = fold(spent["breakdown"], len(style.PALETTE))
     colours = dict(zip(totals, style.PALETTE, strict=False))
-    letters = {name: chr(ord("A") + place) for place, name in enumerate(totals)}
-    table = [layer for layer in report["layers"] if "breakdown" in layer]
+    letters = dict(zip(totals, treemap.LETTERS, strict=False))
+    priced = [layer for layer in report["layers"] if "breakdown" in layer]
+    table = fold_layers(priced, longest(priced))
     heights = [0.75 + 0.28 * len(totals)] + ([0.75 + 0.33 * len(table)] if table else [])
     drawn = style.figure(sum(heights))
     panels = drawn.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -91,6 +104,9 @@ def roofline(report: Mapping[str, Any]) -> Figure | None:
     roof = report["roofline"]
     peak, bandwidth = roof["peak_macs_per_cycle"], roof["bandwidth_bytes_per_cycle"]
     points = [(style.label(p["name"]), p["intensity_macs_per_byte"], p["macs_per_cycle"]) for p in roof["points"]]
+    few = {name for name, *_ in points}
+    if len(points) > SHOWN:
+        few = {style.label(report["layers"][place]["name"]) for place in longest(report["layers"])}
     ridge = peak / bandwidth
     low = min(ridge, *(x for _, x, _ in points)) / 3
     high = max(ridge, *(x for _, x, _ in points)) * 4
@@ -129,14 +145,19 @@ def roofline(report: Mapping[str, Any]) -> Figure | None:
         color=style.MUTED,
     )
     slope = [(low * (ridge / low) ** (step / 60), peak * (low / ridge) ** (1 - step / 60)) for step in range(60)]
-    _place_names(drawn, axes, points, [*slope, *((ridge * (high / ridge) ** (step / 60), peak) for step in range(61))])
+    flat = [(ridge * (high / ridge) ** (step / 60), peak) for step in range(61)]
+    _place_names(drawn, axes, points, few, [*slope, *flat])
     return drawn
 
 
 def _place_names(
-    drawn: Figure, axes: Axes, points: Sequence[tuple[str, float, float]], line: Sequence[tuple[float, float]]
+    drawn: Figure,
+    axes: Axes,
+    points: Sequence[tuple[str, float, float]],
+    few: Container[str],
+    line: Sequence[tuple[float, float]],
 ) -> None:
-    """Write each point's name beside it, at the first place free of points, of other names and of the `line`."""
+    """Write the names of a `few` points beside them, each at the first place free of points, names and the `line`."""
     drawn.draw_without_rendering()
     taken = [
         Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in axes.transData.transform([p[1:] for p in points])
@@ -150,7 +171,7 @@ def _place_names(
     ]
     inside = axes.get_window_extent()
     for name, x, y in points:
-        for dx, dy, side in places:
+        for dx, dy, side in places if name in few else ():
             text = axes.annotate(
                 name,
                 (x, y),

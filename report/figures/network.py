@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tetrit.report import style
 from tetrit.report.figures import charts
+from tetrit.report.figures.longest import SHOWN, longest
 from tetrit.report.numbers import code_order, estimator_label
 
 _CODES = {"-1": style.BLUE, "-0": "#a6d3ef", "+0": "#f7d9a8", "+1": style.ORANGE}
@@ -98,8 +99,8 @@ def weight_codes(report: Mapping[str, Any]) -> Figure | None:
         return None
     order = code_order(codes)
     colours = {code: style.PALETTE[place % len(style.PALETTE)] for place, code in enumerate(order)} | _CODES
-    names = [layer["name"] for layer in report["layers"] if layer["name"] in layers]
-    names += [name for name in layers if name not in names]
+    held = [layer for layer in report["layers"] if layer["name"] in layers]
+    names = [held[place]["name"] for place in longest(held)] or list(layers)[:SHOWN]
     drawn = style.figure(0.85 + 0.36 * len(names))
     axes = drawn.subplots()
     for row, name in enumerate(names):
@@ -111,5 +112,6 @@ def weight_codes(report: Mapping[str, Any]) -> Figure | None:
         charts.stack(axes, row, segments, 100)
     charts.rows(axes, names)
     axes.set_xlim(0, 100)
-    axes.set_xlabel("share of the layer's weights, %")
+    some = f"; the {len(names)} layers that take longest" if len(names) < len(layers) else ""
+    axes.set_xlabel(f"share of the layer's weights, %{some}")
     return drawn

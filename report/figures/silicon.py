@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tetrit.report import style
-from tetrit.report.figures import charts
+from tetrit.report.figures import charts, treemap
 from tetrit.report.numbers import fold, in_unit, origin_of, unit
 
 _MAX_ROWS = 12
@@ -16,7 +16,7 @@ _MAX_ROWS = 12
 
 def area(report: Mapping[str, Any]) -> Figure | None:
     """Draw area by component, with each one's origin, and by module for the largest synthesised component."""
-    parts = fold(report.get("area_mm2", {}).get("breakdown", {}), _MAX_ROWS)
+    parts = fold(report.get("area_mm2", {}).get("breakdown", {}), len(style.PALETTE))
     nothing = {"area_um2": 0.0, "modules": []}
     largest: Mapping[str, Any] = max([nothing, *report.get("synthesis", [])], key=lambda result: result["area_um2"])
     modules = sorted(largest["modules"], key=lambda module: (-module["total_area_um2"], module["name"]))[:_MAX_ROWS]
@@ -31,9 +31,8 @@ def area(report: Mapping[str, Any]) -> Figure | None:
         factor, name_of_unit = unit(max(parts.values()), "mm²")
         sources = report["area_mm2"]["sources"]
         texts = [f"{in_unit(value, 'mm²', 3)} ({origin_of(name, sources)})" for name, value in parts.items()]
-        charts.bars(
-            axes, list(parts), [v * factor for v in parts.values()], [style.GREEN] * len(parts), texts, room=0.5
-        )
+        names = [f"{letter}  {style.label(name)}" for letter, name in zip(treemap.LETTERS, parts, strict=False)]
+        charts.bars(axes, names, [v * factor for v in parts.values()], style.PALETTE[: len(parts)], texts, room=0.5)
         axes.set_title(f"by component, {name_of_unit}")
     if modules:
         axes = panels.pop(0)
@@ -42,7 +41,7 @@ def area(report: Mapping[str, Any]) -> Figure | None:
         singles = [f"{module['instances']:,} × {in_unit(module['area_um2'], 'µm²', 3)}" for module in modules]
         texts = [f"{total} ({single})" for total, single in zip(totals, singles, strict=True)]
         values = [module["total_area_um2"] * factor for module in modules]
-        charts.bars(axes, [module["name"] for module in modules], values, [style.BLUE] * len(modules), texts, room=0.65)
+        charts.bars(axes, [module["name"] for module in modules], values, [style.BLUE] * len(modules), texts, room=0.85)
         axes.set_title(f"{style.label(largest['component'], 20)} by module, {name_of_unit}")
     return drawn
 

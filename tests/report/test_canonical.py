@@ -117,10 +117,19 @@ def test_check_suggests_the_nearest_block(sample):
         canonical.check(sample)
 
 
-@pytest.mark.parametrize("name", ["tetrit-report/1", None])
-def test_check_refuses_another_schema(sample, name):
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("tetrit-report/1", ": it is of an older tetrit than this"),
+        ("tetrit-report/3", ": it is of a newer tetrit than this"),
+        ("other/3", ""),
+        (2, ""),
+        (None, ""),
+    ],
+)
+def test_check_refuses_another_schema(sample, name, hint):
     sample["schema"] = name
-    with pytest.raises(InvalidValueError, match=rf"^`report\.schema` must be 'tetrit-report/2', got {name!r}$"):
+    with pytest.raises(InvalidValueError, match=rf"^`report\.schema` must be 'tetrit-report/2', got {name!r}{hint}$"):
         canonical.check(sample)
 
 

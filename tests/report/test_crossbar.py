@@ -6,107 +6,16 @@ import xml.etree.ElementTree as ElementTree
 import jsonschema
 import pytest
 
+from tests.report.samples import crossbar, point
 from tetrit import report
 from tetrit.report import canonical, plots, style
 from tetrit.report.figures import analog
 from tetrit.report.html import render
+from tetrit.report.validation import validate
 
-NAMES = ["crossbar_accuracy", "drift", "effective_weights", "crossbar_layers", "crossbar_energy"]
-
-
-def _row(name, network, values):
-    mean = sum(values) / len(values)
-    std = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5 if len(values) > 1 else 0.0
-    return {"name": name, "network": network, "mean": mean, "std": std, "per_chip": values}
-
-
-def _point(time_s, values):
-    row = _row("", "", values)
-    return {"time_s": time_s, **{key: row[key] for key in ("mean", "std", "per_chip")}}
-
-
-def _layer(name, k, n):
-    parts = {"DAC": 4000.0, "drivers": 0.0, "cells": 120.0, "ADC": 2600.0, "shift and add": 15.0}
-    return {
-        "name": name,
-        "m": 450,
-        "k": k,
-        "n": n,
-        "arrays": 2,
-        "cycles": 450 * 65 + 1,
-        "utilization": 0.25,
-        "bound": "converters",
-        "events": {"cycles": 29251, "adc_conversion": 57600, "adc_clipped": 9},
-        "clipped": 0.00015625,
-        "energy_pj": sum(parts.values()),
-        "breakdown": parts,
-    }
-
-
-def crossbar():
-    layers = [_layer("fc1", 64, 128), _layer("fc2", 128, 64), _layer("fc3", 64, 10)]
-    parts = {part: 3 * pj * 1e-6 for part, pj in layers[0]["breakdown"].items()}
-    times = [1.0, 86400.0, 31536000.0]
-    return {
-        "machine": {
-            "kind": "crossbar",
-            "rows": 256,
-            "cols": 256,
-            "device": {"name": "pcm"},
-            "mapping": "differential",
-            "bits_per_cell": 1,
-            "dac_bits": 8,
-            "adc_bits": 8,
-            "adc": {"range": "calibrated"},
-        },
-        "chips": 2,
-        "seed": 4,
-        "calibration_images": 256,
-        "accuracy": [
-            _row("perfect", "plain", [0.9733]),
-            _row("converters", "plain", [0.9711]),
-            _row("wires", "plain", [0.96]),
-            _row("chips", "plain", [0.94, 0.95]),
-            _row("chips", "control", [0.951, 0.955]),
-            _row("chips", "noise_aware", [0.961, 0.965]),
-        ],
-        "drift": [
-            {
-                "network": network,
-                "compensation": compensation,
-                "points": [_point(t, [0.96 - 0.03 * i, 0.95 - 0.04 * i]) for i, t in enumerate(times)],
-            }
-            for network in ("plain", "control", "noise_aware")
-            for compensation in ("none", "global")
-        ],
-        "layers": layers,
-        "weights": [
-            {
-                "name": layer["name"],
-                "wires_rms": 0.12,
-                "chip_rms": 0.15,
-                "map": [[0.01 * (i + j) for j in range(10)] for i in range(16)],
-                "inputs_per_block": 4,
-                "outputs_per_block": 1,
-            }
-            for layer in layers
-        ],
-        "cycles": 3 * 29251,
-        "cycles_per_image": 3 * 29251 / 450,
-        "clock_mhz": 100.0,
-        "latency_us": 3 * 292.51,
-        "energy_uj": {"total": sum(parts.values()), "breakdown": parts, "sources": dict.fromkeys(parts, "modelled")},
-        "energy_per_image_nj": 1000 * sum(parts.values()) / 450,
-        "noise_aware": {
-            "epochs": 20,
-            "batch": 64,
-            "rate": 0.001,
-            "redraw": "batch",
-            "accuracy": 0.97,
-            "history": [0.6, 0.5],
-            "control": {"accuracy": 0.9755, "history": [0.4, 0.3]},
-        },
-    }
+NAMES = [
+    "crossbar_accuracy", "drift", "effective_weights", "crossbar_layers", "crossbar_energy", "crossbar_energy_map"
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -117,7 +26,7 @@ def both(sample):
 @pytest.fixture(scope="module")
 def page(unchanged):
     data = canonical.plain({**unchanged, "crossbar": crossbar()})
-    return render(data, plots.draw(data))
+    return render(data, plots.draw(data, NAMES))
 
 
 def texts(drawn):
@@ -158,10 +67,11 @@ def test_nothing_may_be_missing_or_unknown(both, path):
 
 
 def test_figures_are_there_only_with_a_crossbar(both, sample):
-    assert [name for name in plots.draw(canonical.plain(both)) if name in NAMES] == NAMES
+    assert list(plots.draw(canonical.plain(both), {*NAMES, "crossbar_area_map"})) == NAMES
     with style.themed():
         assert all(
-            f(sample) is None for f in (analog.accuracy, analog.drift, analog.weights, analog.layers, analog.energy)
+            f(sample) is None
+            for f in (analog.accuracy, analog.drift, analog.weights, analog.layers, analog.energy, analog.energy_map)
         )
 
 
@@ -228,11 +138,37 @@ def test_the_page_has_the_section(page):
         "256 × 256 arrays of pcm cells",
         "seeds 4 to 5",
         "0.016 %",
-        "92.0 ± 1.4",
+        "<td>compensated</td>",
+        "92.00 %",
         "20 more epochs",
         "97.55 % on it",
     ):
         assert text in page, text
+
+
+FIGURES = [
+    {"name": "area", "value": 0.5, "unit": "mm2", "origin": "modelled", "source": "sum", "low": 0.25, "high": 1.0},
+    {"name": "area, ADC", "value": 4e5, "unit": "um2", "origin": "modelled", "source": "a survey"},
+    {"name": "area, cells", "value": 0.1, "unit": "mm2", "origin": "assumed", "source": "the square of F"},
+    {"name": "TOPS/W", "value": 12.5, "unit": "TOPS/W", "origin": "modelled", "source": "2 operations a MAC"},
+]
+
+
+def test_figures_of_the_crossbar_are_a_table_a_map_and_tiles(both):
+    both["crossbar"]["figures"] = FIGURES
+    validate(both)
+    data = canonical.plain(both)
+    drawn = plots.draw(data, {"crossbar_area_map"})
+    assert drawn["crossbar_area_map"].origin == "modelled and assumed"
+    with style.themed():
+        areas = [bar.get_width() * bar.get_height() for bar in analog.area_map(data).axes[0].patches]
+    assert areas[0] / areas[1] == pytest.approx(4)
+    page = render(data | {"figures": [FIGURES[3] | {"value": 3.5}]}, drawn)
+    tiles = page[: page.index('id="accuracy-section"')]
+    assert '<dt>crossbar, area</dt><dd class="value">0.5 <small>mm²</small>' in tiles
+    assert '<dt>TOPS/W</dt><dd class="value">3.5 <small>TOPS/W</small>' in tiles
+    assert '<dt>crossbar, TOPS/W</dt><dd class="value">12.5 <small>TOPS/W</small>' in tiles
+    assert '<th scope="row">area, cells</th><td class="n" data-v="0.1">0.1</td><td>mm²</td>' in page
 
 
 def test_the_page_without_times_compensation_or_training(both):
@@ -242,7 +178,7 @@ def test_the_page_without_times_compensation_or_training(both):
     block["chips"] = 1
     block["machine"] |= {"adc_bits": "none", "dac_bits": "none"}
     data = canonical.plain(both)
-    page = render(data, plots.draw(data))
+    page = render(data, plots.draw(data, {"drift"}))
     assert "figure-drift" not in page
     assert "1 chip, seed 4" in " ".join(page.split())
     assert "no ADC" in page
@@ -260,7 +196,7 @@ def test_the_summary_has_the_chips(both, sample):
 
 def test_the_summary_shows_five_of_many_times(both):
     for line in both["crossbar"]["drift"]:
-        line["points"] = [_point(float(t), [0.9, 0.9]) for t in range(9)]
+        line["points"] = [point(float(t), [0.9, 0.9]) for t in range(9)]
     assert any(
         line.split() == ["mean", "accuracy", "after", "0", "s", "2", "s", "4", "s", "6", "s", "8", "s"]
         for line in report.summary(both).splitlines()

@@ -77,7 +77,7 @@ def test_the_figure_shows_both_accuracies_of_every_network(coded, sample):
 
 def test_page_and_summary(coded, sample):
     data = canonical.plain(coded)
-    page = html.render(data, plots.draw(data))
+    page = html.render(data, plots.draw(data, {"formats"}))
     assert 'id="formats-section"' in page
     assert 'id="figure-formats"' in page
     assert "not priced; events are counted" in page
@@ -88,5 +88,5 @@ def test_page_and_summary(coded, sample):
     assert "98.44 % " not in text.splitlines()[0]
     assert "fp4_e2m1 everywhere     4  716,462  97.55 %     98.22 %" in text
     plain = canonical.plain(sample)
-    assert "formats-section" not in html.render(plain, plots.draw(plain))
+    assert "formats-section" not in html.render(plain, {})
     assert "on the machine (integers)" in report.summary(plain)

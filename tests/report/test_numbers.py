@@ -14,7 +14,7 @@ PARTS = st.dictionaries(st.text(max_size=3), st.floats(0, 1e6), min_size=1, max_
 
 
 @pytest.mark.parametrize(
-    "module", ["report", "report.canonical", "report.files", "report.numbers", "report.style", "report.table"]
+    "module", ["report", "report.canonical", "report.files", "report.numbers", "report.style", "report.terminal"]
 )
 def test_examples_in_the_documentation_hold(module):
     assert doctest.testmod(importlib.import_module(f"tetrit.{module}")).failed == 0
@@ -76,7 +76,8 @@ def test_in_unit(value, text):
 
 
 def test_origins():
-    assert numbers.origin(["published", "modelled", "synthesised"]) == "synthesised and modelled and published"
+    assert numbers.origin(["published", "modelled", "synthesised"]) == "synthesised, modelled and published"
+    assert numbers.origin(["modelled", "assumed"]) == "modelled and assumed"
     assert numbers.origin([]) == "origin not stated"
     assert numbers.origin_of("a", {"a": "modelled"}) == "modelled"
     assert numbers.origin_of("b", {"a": "modelled"}) == "origin not stated"

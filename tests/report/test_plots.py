@@ -12,7 +12,10 @@ import pytest
 from tetrit.report import canonical, plots, style
 from tetrit.report.figures import costs, network, silicon
 
-NAMES = ["accuracy", "training", "weight_codes", "layers", "roofline", "energy", "area", "szt_vs_ternary", "verify"]
+NAMES = [
+    "accuracy", "training", "weight_codes", "layers", "roofline", "energy", "energy_map", "area", "area_map",
+    "szt_vs_ternary", "verify",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -62,6 +65,8 @@ def test_every_figure_is_drawn_and_says_its_origin(drawn):
 def test_figures_of_steps_that_were_not_run_are_left_out(data):
     for block in ("verify", "synthesis", "szt_vs_ternary", "roofline", "area_mm2", "energy_uj", "energy_per_image_nj"):
         del data[block]
+    for layer in data["layers"]:
+        del layer["energy_pj"], layer["breakdown"]
     data["training"] = {"epochs": 0, "history": [], "weight_codes": {}}
     drawn = plots.draw(data)
     assert list(drawn) == ["accuracy", "layers"]
@@ -114,7 +119,8 @@ def test_svg_is_well_formed_with_own_ids_and_the_page_s_colours(drawn):
         seen |= set(ids)
         used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', plot.svg))
         assert {one or other for one, other in used} <= set(ids)
-        assert "var(--ink)" in plot.svg and "var(--surface)" in plot.svg
+        assert "var(--surface)" in plot.svg
+        assert ("var(--muted)" if name.endswith("_map") else "var(--ink)") in plot.svg
         for colour in (style.INK, style.MUTED, style.GRID, style.SURFACE):
             assert colour not in plot.svg
         assert not re.search(r"<(style|metadata|script|image|text|!)", plot.svg)
@@ -122,13 +128,13 @@ def test_svg_is_well_formed_with_own_ids_and_the_page_s_colours(drawn):
 
 @pytest.mark.usefixtures("themed")
 def test_layers_shows_cycles_ideal_and_utilisation(data):
-    data["layers"][1]["cycles"] = 12_345
+    data["layers"][1]["cycles"] = 23_456
     upper, lower = costs.layers(data).axes
-    assert widths(upper) == [layer["cycles"] for layer in data["layers"]] + [
-        layer["ideal_cycles"] for layer in data["layers"]
+    assert widths(upper) == [
+        width for layer in data["layers"] for width in (layer["ideal_cycles"], layer["cycles"] - layer["ideal_cycles"])
     ]
     assert widths(lower) == [100 * layer["utilization"] for layer in data["layers"]]
-    assert "12,345" in [text.get_text() for text in upper.texts]
+    assert "23,456 (57 %)" in [text.get_text() for text in upper.texts]
     assert upper.get_xlim()[0] == lower.get_xlim()[0] == 0
 
 
@@ -216,13 +222,43 @@ def test_roofline_has_every_layer_below_its_roof(data):
 def test_names_on_the_roofline_never_overlap(data):
     data["roofline"]["points"] = [
         {"name": f"layer {i}", "intensity_macs_per_byte": 4 + 0.02 * i, "macs_per_cycle": 100 + 3 * i}
-        for i in range(24)
+        for i in range(20)
     ]
     drawn = costs.roofline(data)
     drawn.draw_without_rendering()
     boxes = [text.get_window_extent() for text in drawn.axes[0].texts if text.get_text().startswith("layer")]
     assert len(boxes) >= 8
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.fixture
+def deep(data):
+    """A network of 60 layers, of which every third takes least."""
+    data["layers"] = [data["layers"][place % 3] | {"name": f"layer {place}"} for place in range(60)]
+    data["roofline"]["points"] = [
+        data["roofline"]["points"][place % 3] | {"name": f"layer {place}"} for place in range(60)
+    ]
+    data["training"]["weight_codes"] = {f"layer {place}": {"+1": 1.0} for place in range(60)}
+    return data
+
+
+@pytest.mark.usefixtures("themed")
+def test_figures_of_deep_networks_show_the_longest_layers_and_the_sum_of_the_others(deep):
+    upper, lower = costs.layers(deep).axes
+    names = [label.get_text() for label in upper.get_yticklabels()]
+    kept = [place for place in range(60) if place % 3 != 2][:19]
+    assert names == [*(f"layer {place}" for place in kept), "41 other layers"]
+    assert sum(widths(upper)) == pytest.approx(sum(layer["cycles"] for layer in deep["layers"]))
+    rest = [layer for place, layer in enumerate(deep["layers"]) if place not in kept]
+    share = sum(layer["ideal_cycles"] for layer in rest) / sum(layer["cycles"] for layer in rest)
+    assert widths(lower)[-1] == pytest.approx(100 * share)
+    _, stacks = costs.energy(deep).axes
+    whole = math.fsum(layer["energy_pj"] for layer in deep["layers"]) * 1e-6
+    assert sum(widths(stacks)) == pytest.approx(whole)
+    (codes,) = network.weight_codes(deep).axes
+    assert len(widths(codes)) == 19 and codes.get_xlabel().endswith("the 19 layers that take longest")
+    written = [text.get_text() for text in costs.roofline(deep).axes[0].texts if text.get_text().startswith("layer")]
+    assert written and {name.removeprefix("layer ") for name in written} <= {str(place) for place in kept}
 
 
 @pytest.mark.usefixtures("themed")
@@ -287,7 +323,7 @@ def test_extreme_numbers_are_drawn(data):
     data["training"]["history"] = [{"epoch": 0, "loss": 1e300}]
     data["roofline"]["points"] = [{"name": "only", "intensity_macs_per_byte": 1e-6, "macs_per_cycle": 1e-9}]
     data["verify"]["testbenches"][0] |= {"cycles_rtl": 1, "cycles_model": 10**12}
-    assert list(plots.draw(data)) == NAMES
+    assert list(plots.draw(data)) == [name for name in NAMES if not name.endswith("_map")]
 
 
 @pytest.mark.parametrize("length", [1, 8, 25, 26, 27, 300])

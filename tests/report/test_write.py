@@ -9,7 +9,10 @@ import pytest
 from tetrit import report
 from tetrit.errors import InvalidValueError, ToolError
 
-FIGURES = ["accuracy", "training", "weight_codes", "layers", "roofline", "energy", "area", "szt_vs_ternary", "verify"]
+FIGURES = [
+    "accuracy", "training", "weight_codes", "layers", "roofline", "energy", "energy_map", "area", "area_map",
+    "szt_vs_ternary", "verify",
+]  # fmt: skip
 
 
 def contents(folder):
