@@ -1,7 +1,8 @@
 """The SIMD engine's element in gates beside its baselines: area, critical path, energy per MAC with and without gating.
 
 Run it as ``python bench/simd_synthesis.py``: it writes docs/simd_synthesis.md and build/bench/simd_synthesis.json, in
-a few minutes. ``--liberty FILE.lib`` maps to a library of your own instead, and writes where ``-o`` says.
+a few minutes. With ``--liberty FILE.lib`` it maps the same designs to a library of your own, and the table goes to the
+end of that page, in place of the one that is there; ``-o FILE.md`` writes a page of its own instead.
 """
 
 import argparse
@@ -10,7 +11,25 @@ from pathlib import Path
 
 from _common import write
 
-from tetrit.flow.simd_synthesis import figures, to_markdown
+from tetrit.flow.simd_synthesis import Figures, figures, to_markdown
+
+PAGE = Path("docs/simd_synthesis.md")
+OTHER = "\n## With another library\n"
+
+
+def section(rows: list[Figures], command: str) -> str:
+    """Return the table of a page and what it rests on, as a section of another page."""
+    page = to_markdown(rows, command)
+    table = page[page.index("| design |") : page.index("\n## Targets")]
+    rest = page[page.index("\n- operands: ") : page.index("; 100 MHz")] + "; 100 MHz; no glitches"
+    assumptions = "\n".join(f"- {line}" for line in rows[0].assumptions)
+    gate = ""
+    if "enables by multiplexers" in assumptions:
+        gate = "\nIt has no clock gate: enables become multiplexers, and all that gating saves is in isolated operands."
+    return (
+        f"{OTHER}\nWritten by `{command}`. The same designs, mapped to `{rows[0].library}`,\n"
+        f"with its full tables of delay and energy.{gate}\n\n{table}{rest}\n{assumptions}\n"
+    )
 
 
 def main() -> None:
@@ -19,11 +38,8 @@ def main() -> None:
     parser.add_argument("--liberty", type=Path, metavar="FILE.lib")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.md")
     args = parser.parse_args()
-    output = args.output
-    if output is None:
-        if args.liberty is not None or args.library != "sg13g2":
-            parser.error("`--output` is needed for another library than that of docs/simd_synthesis.md")
-        output = Path("docs/simd_synthesis.md")
+    if args.output is None and args.library != "sg13g2":
+        parser.error(f"`--output` is needed for another embedded library than that of {PAGE}")
     rows = []
     for row in figures(args.library, args.liberty):
         rows.append(row)
@@ -33,9 +49,20 @@ def main() -> None:
             f"  pJ a step: {energies}",
             flush=True,
         )
-    output.write_text(to_markdown(rows, "python bench/simd_synthesis.py"), encoding="utf-8")
+    command = "python bench/simd_synthesis.py"
+    output = args.output or PAGE
+    before, mark, after = PAGE.read_text(encoding="utf-8").partition(OTHER) if PAGE.exists() else ("", "", "")
+    if args.output is not None:
+        text = to_markdown(rows, command)
+    elif args.liberty is not None:
+        text = before + section(rows, f"{command} --liberty {args.liberty.name}")
+    else:
+        text = to_markdown(rows, command) + mark + after
+    output.write_text(text, encoding="utf-8")
     print(f"written to {output}")
-    write("simd_synthesis", {"designs": [asdict(row) for row in rows]})
+    write(
+        "simd_synthesis" if args.liberty is None else "simd_synthesis_liberty", {"designs": [asdict(r) for r in rows]}
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tetrit.checks import choice, integer, real
+from tetrit.errors import InvalidValueError
+from tetrit.hardware.cell_tables import CellTables
 
 Role = Literal["logic", "flop", "latch", "clock_gate"]
 _LIBRARIES = Path(__file__).parent / "libraries"
@@ -69,6 +71,9 @@ class Cell:
         Liberty function of the next state: of a clock gate, of its enable.
     clear, preset : str
         Liberty functions that force the state to 0 or 1 at once; empty where there is none.
+    input_energy_fj : tuple of (str, float)
+        Energy dissipated inside the cell per transition of an input pin, whatever the outputs do; pins without such
+        a figure are not in it.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Cell:
     data: str = ""
     clear: str = ""
     preset: str = ""
+    input_energy_fj: tuple[tuple[str, float], ...] = ()
 
     @property
     def pins(self) -> tuple[str, ...]:
@@ -115,6 +121,11 @@ class Technology:
         Assumption: capacitance of a net's wire per input pin that it feeds.
     setup_ps : float
         Assumption: time that data must be stable before the clock edge.
+    tables : tuple of CellTables
+        Full tables of each of `cells`, which timing and energy then use in place of the straight lines; empty where
+        there are only these.
+    unpriced : tuple of str
+        Cells whose energy or leakage the library does not state.
 
     Examples
     --------
@@ -132,6 +143,8 @@ class Technology:
     cells: tuple[Cell, ...]
     wire_cap_ff_per_fanout: float
     setup_ps: float
+    tables: tuple[CellTables, ...] = ()
+    unpriced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         integer("node_nm", self.node_nm, minimum=0)
@@ -139,6 +152,8 @@ class Technology:
         real("temperature_c", self.temperature_c, minimum=-273.15)
         real("wire_cap_ff_per_fanout", self.wire_cap_ff_per_fanout, minimum=0)
         real("setup_ps", self.setup_ps, minimum=0)
+        if self.tables and len(self.tables) != len(self.cells):
+            raise InvalidValueError(f"`tables` must be those of {len(self.cells)} cells, got {len(self.tables)}")
 
     @classmethod
     def load(cls, name: str) -> "Technology":

@@ -1,6 +1,6 @@
 """The authority for the compiled loops over flat netlists: topological order, arrival times, cycle-based simulation."""
 
-__all__ = ["arrivals", "simulate", "topological_order"]
+__all__ = ["arrivals", "interpolate", "propagate", "simulate", "topological_order"]
 
 from typing import Any, TypeAlias
 
@@ -92,6 +92,88 @@ def arrivals(
 
 
 @nb.njit(cache=True)
+def _at(table: int, x: float, y: float, xs: Times, n_x: Ints, ys: Times, n_y: Ints, values: Times) -> float:
+    """Return a table's value at (x, y): linear between its points and, along its last stretch, beyond them."""
+    i, j = 0, 0
+    while i < n_x[table] - 2 and x > xs[table, i + 1]:
+        i += 1
+    while j < n_y[table] - 2 and y > ys[table, j + 1]:
+        j += 1
+    along = 0.0
+    if n_x[table] > 1:
+        along = (x - xs[table, i]) / (xs[table, i + 1] - xs[table, i])
+    low = values[table, i, j]
+    if n_x[table] > 1:
+        low += along * (values[table, i + 1, j] - low)
+    if n_y[table] == 1:
+        return low
+    high = values[table, i, j + 1]
+    if n_x[table] > 1:
+        high += along * (values[table, i + 1, j + 1] - high)
+    return low + (y - ys[table, j]) / (ys[table, j + 1] - ys[table, j]) * (high - low)
+
+
+@nb.njit(cache=True)
+def interpolate(tables: Ints, x: Times, y: Times, xs: Times, n_x: Ints, ys: Times, n_y: Ints, values: Times) -> Times:
+    """Return the value of ``tables[k]`` at ``(x[k], y[k])`` for all k."""
+    found = np.empty(len(tables))
+    for k in range(len(tables)):
+        found[k] = _at(tables[k], x[k], y[k], xs, n_x, ys, n_y, values)
+    return found
+
+
+@nb.njit(cache=True)
+def propagate(
+    order: Ints,
+    launch: bool,
+    ideal_slew: float,
+    in_start: Ints,
+    in_nets: Ints,
+    out_start: Ints,
+    out_nets: Ints,
+    out_kind: Ints,
+    load: Times,
+    arc_start: Ints,
+    arc_pin: Ints,
+    arc_from: Ints,
+    arc_to: Ints,
+    arc_delay: Ints,
+    arc_slew: Ints,
+    xs: Times,
+    n_x: Ints,
+    ys: Times,
+    n_y: Ints,
+    values: Times,
+    arrival: Times,
+    slew: Times,
+    before: Ints,
+) -> None:
+    """Propagate arrival times and transitions of rising (row 0) and falling edges (row 1) through cells, in place.
+
+    Arcs that `launch` start at time 0 with a transition of `ideal_slew`, others at their input's; the latest arrival
+    and the slowest transition win. `before` is the edge and net that decided: ``edge * n_nets + net``.
+    """
+    n_nets = arrival.shape[1]
+    for cell in order:
+        for k in range(out_start[cell], out_start[cell + 1]):
+            out = out_nets[k]
+            for arc in range(arc_start[out_kind[k]], arc_start[out_kind[k] + 1]):
+                net = in_nets[in_start[cell] + arc_pin[arc]]
+                edge, to = arc_from[arc], arc_to[arc]
+                start = 0.0 if launch else arrival[edge, net]
+                if start == -np.inf:
+                    continue
+                came = ideal_slew if launch else slew[edge, net]
+                at = start + _at(arc_delay[arc], load[out], came, xs, n_x, ys, n_y, values)
+                if at > arrival[to, out]:
+                    arrival[to, out] = at
+                    before[to, out] = -1 if launch else edge * n_nets + net
+                if arc_slew[arc] >= 0:
+                    shape = _at(arc_slew[arc], load[out], came, xs, n_x, ys, n_y, values)
+                    slew[to, out] = max(slew[to, out], shape)
+
+
+@nb.njit(cache=True)
 def _settle(
     values: Bits, order: Ints, in_start: Ints, in_nets: Ints, out_start: Ints, out_nets: Ints, out_table: Tables
 ) -> None:
@@ -136,13 +218,14 @@ def simulate(
     outputs: Bits,
     n_warmup: int,
     toggles: Ints,
+    ones: Ints,
     clock_counts: Ints,
 ) -> None:
     """Simulate one cycle per row of `stimulus`; all state is in `values`.
 
     A cycle: the inputs change, the logic settles, outputs are sampled, then the clock ticks once. `flop_clock` and
     `gate_parent` count clocks: 0 ticks always, 1 + g where gate g is enabled. Toggles and ticks are counted from cycle
-    `n_warmup` on, against the settled values of the cycle before.
+    `n_warmup` on, against the settled values of the cycle before, and `ones` the cycles in which a net is 1.
     """
     n_flops = len(flops)
     n_gates = len(gates)
@@ -179,6 +262,7 @@ def simulate(
         if cycle > 0 and cycle >= n_warmup:
             for net in range(len(values)):
                 toggles[net] += values[net] != previous[net]
+                ones[net] += values[net]
         previous[:] = values
         for g in range(n_gates):
             cell = gates[g]

@@ -1,9 +1,10 @@
-"""The authority for switching activity and energy: a cycle-based, zero-delay simulation that counts toggles."""
+"""The authority for switching activity: a cycle-based, zero-delay simulation that counts toggles."""
 
-__all__ = ["Activity", "Energy", "simulate"]
+__all__ = ["Activity", "Clocks", "simulate"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,32 +15,12 @@ from tetrit.checks import integer, real
 from tetrit.errors import InvalidValueError, unknown_name
 from tetrit.hardware.technology import Cell
 from tetrit.rtl import _kernels, boolean
+from tetrit.rtl.energy import Energy, price
 from tetrit.rtl.flat import FlatNetlist, flatten
 from tetrit.rtl.netlist import Netlist
 from tetrit.rtl.timing import logic_order
 
 _NONE = np.uint64(0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Energy:
-    """Energy per cycle of a simulated netlist.
-
-    Attributes
-    ----------
-    total_pj : float
-        Sum of `by_kind`, and of `by_module`.
-    by_kind : mapping of str to float
-        Picojoules per cycle of ``"logic"`` and ``"registers"`` (inside the cells whose output toggles, and the load
-        on that output), ``"inputs"`` (load on the design's input ports), ``"clock"`` (clock pins, their wire, clock
-        gates) and ``"leakage"``.
-    by_module : mapping of str to float
-        The same by the module whose cell drives the net; input ports belong to the top module. All instances together.
-    """
-
-    total_pj: float
-    by_kind: Mapping[str, float]
-    by_module: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,18 +38,25 @@ class Activity:
         the cycle.
     toggles : int64 array, shape (n_nets,)
         Changes of each net's settled value from one counted cycle to the next; clock nets have none here.
+    high : float64 array, shape (n_nets,)
+        Share of the counted time in which each net was 1.
     ticks : int64 array, shape (1 + number of clock gates,)
         Counted clock edges of the clock itself and behind each gate.
     clock_of : int64 array, shape (n_cells,)
         Clock of each register and clock gate, counting `ticks`; -1 for logic.
+    n_unknown : int
+        Nets whose value was unknown at times, in a file of a simulator that knows such values: they may have toggled
+        more often than was counted. In `simulate` registers start at 0, so there are none.
     """
 
     flat: FlatNetlist
     n_cycles: int
     outputs: Mapping[str, NDArray[np.uint8]]
     toggles: NDArray[np.int64]
+    high: NDArray[np.float64]
     ticks: NDArray[np.int64]
     clock_of: NDArray[np.int64]
+    n_unknown: int = 0
 
     def value(self, name: str, *, signed: bool = False) -> NDArray[Any]:
         """Return an output as integers, shape (cycles,); of dtype object beyond 63 bits.
@@ -88,68 +76,33 @@ class Activity:
         kind = np.int64 if width <= 63 or (signed and width == 64) else object
         return bits.astype(kind) @ np.array(weights, dtype=kind)
 
+    def write_saif(self, path: str | Path, *, period_ns: float = 10.0) -> None:
+        """Write the activity as SAIF; see `tetrit.rtl.saif.write_saif`."""
+        from tetrit.rtl.saif import write_saif
+
+        write_saif(self, path, period_ns=period_ns)
+
     def energy(self, period_ns: float) -> Energy:
         """Return the energy per cycle.
 
         Each toggle of a net costs what its driving cell dissipates inside plus C V^2 / 2 of its load (input pins, and
-        wire per fan-out); each clock edge costs C V^2 of the clock pins that it reaches. What registers dissipate
-        inside at a clock edge that does not change them is not in the library's table and is not counted.
+        wire per fan-out); each clock edge costs C V^2 of the clock pins that it reaches. Where the library states what
+        a cell dissipates when an input pin changes, that is counted too; the embedded table does not, so there what
+        registers dissipate at a clock edge that does not change them is not counted. A library with full tables is
+        looked up at each load and transition.
 
         Parameters
         ----------
         period_ns : float
             Clock period, over which cells leak.
+
+        Raises
+        ------
+        LibertyError
+            If the library states no energy or no leakage of a cell in the netlist.
         """
         real("period_ns", period_ns, minimum=0, exclusive=True)
-        flat = self.flat
-        n_modules = len(flat.module_names)
-        kinds: dict[str, NDArray[Any]] = {
-            kind: np.zeros(n_modules) for kind in ("logic", "registers", "inputs", "clock", "leakage")
-        }
-        half_square = 0.5 * flat.technology.voltage_v**2
-        load_fj = self.toggles * half_square * flat.load_ff
-        kinds["inputs"][-1] = load_fj[flat.is_port_net].sum()
-        is_flop = flat.gather([cell.role == "flop" for cell in flat.technology.cells])
-        first = np.cumsum([0, *(len(cell.outputs) for cell in flat.technology.cells)])
-        n_out = np.diff(flat.out_start)
-        position = np.arange(len(flat.out_nets)) - np.repeat(flat.out_start[:-1], n_out)
-        inside = np.array([output.energy_fj for cell in flat.technology.cells for output in cell.outputs])
-        out_fj = (
-            load_fj[flat.out_nets]
-            + self.toggles[flat.out_nets] * inside[np.repeat(first[flat.cell_type], n_out) + position]
-        )
-        owner = np.repeat(flat.owner, n_out)
-        for kind, chosen in (("registers", np.repeat(is_flop, n_out)), ("logic", ~np.repeat(is_flop, n_out))):
-            kinds[kind] = np.bincount(owner[chosen], weights=out_fj[chosen], minlength=n_modules)
-        kinds["clock"] = self._clock_fj(half_square)
-        leakage = flat.gather([cell.leakage_nw for cell in flat.technology.cells])
-        kinds["leakage"] = (
-            np.bincount(flat.owner, weights=leakage, minlength=n_modules) * period_ns * 1e-3 * self.n_cycles
-        )
-        per_cycle = {kind: values / self.n_cycles / 1000 for kind, values in kinds.items()}
-        by_kind = {kind: float(values.sum()) for kind, values in per_cycle.items()}
-        modules = sum(per_cycle.values(), np.zeros(n_modules))
-        return Energy(
-            total_pj=sum(by_kind.values()),
-            by_kind=MappingProxyType(by_kind),
-            by_module=MappingProxyType(dict(zip(flat.module_names, modules.tolist(), strict=True))),
-        )
-
-    def _clock_fj(self, half_square: float) -> NDArray[Any]:
-        """Energy of clock pins, their wires and clock gates, by module: every edge is two transitions."""
-        flat = self.flat
-        clocked = np.flatnonzero(self.clock_of >= 0)
-        wire = flat.technology.wire_cap_ff_per_fanout
-        cells = flat.technology.cells
-        caps = flat.gather([c.cap_ff(c.clock_pin) + wire if c.role in ("flop", "clock_gate") else 0.0 for c in cells])
-        edges = self.ticks[self.clock_of[clocked]]
-        fj = np.bincount(
-            flat.owner[clocked], weights=2 * half_square * caps[clocked] * edges, minlength=len(flat.module_names)
-        )
-        gates = flat.gather([cell.role == "clock_gate" for cell in cells])
-        for number, gate in enumerate(np.flatnonzero(gates), start=1):
-            fj[flat.owner[gate]] += 2 * flat.cell(int(gate)).outputs[0].energy_fj * self.ticks[number]
-        return fj
+        return price(self.flat, self.toggles, self.ticks, self.clock_of, self.n_cycles, period_ns)
 
 
 def simulate(netlist: Netlist, inputs: Mapping[str, ArrayLike], *, n_warmup: int = 1) -> Activity:
@@ -184,22 +137,18 @@ def simulate(netlist: Netlist, inputs: Mapping[str, ArrayLike], *, n_warmup: int
     integer("n_warmup", n_warmup)
     flat = flatten(netlist)
     order = logic_order(flat)
-    clocks = _Clocks(flat)
+    clocks = Clocks(flat)
     stimulus, input_nets = _stimulus(flat, inputs, clocks.root_nets)
     if len(stimulus) <= n_warmup:
         raise InvalidValueError(f"`inputs` must have more than `n_warmup` = {n_warmup} cycles, got {len(stimulus)}")
     output_nets = np.concatenate([np.zeros(0, np.int32), *flat.outputs.values()])
     outputs = np.zeros((len(stimulus), len(output_nets)), dtype=np.uint8)
     toggles = np.zeros(flat.n_nets, dtype=np.int64)
+    ones = np.zeros(flat.n_nets, dtype=np.int64)
     ticks = np.zeros(len(clocks.gates) + 1, dtype=np.int64)
     values = np.zeros(flat.n_nets, dtype=np.uint8)
     values[1] = 1
     cells = flat.technology.cells
-    n_out = np.diff(flat.out_start)
-    first = np.cumsum([0, *(len(cell.outputs) for cell in cells)])
-    kinds = (
-        np.repeat(first[flat.cell_type], n_out) + np.arange(len(flat.out_nets)) - np.repeat(flat.out_start[:-1], n_out)
-    )
     tables = [_table(cell, out.function if cell.role == "logic" else "") for cell in cells for out in cell.outputs]
     inverted = np.array([out.function == "IQN" for cell in cells for out in cell.outputs], dtype=np.uint8)
     flops = np.flatnonzero(flat.gather([cell.role == "flop" for cell in cells])).astype(np.int32)
@@ -216,12 +165,12 @@ def simulate(netlist: Netlist, inputs: Mapping[str, ArrayLike], *, n_warmup: int
         flat.in_nets,
         flat.out_start,
         flat.out_nets,
-        np.array(tables, dtype=np.uint64)[kinds],
+        np.array(tables, dtype=np.uint64)[flat.out_kind],
         flops,
         of_flops("data"),
         of_flops("clear"),
         of_flops("preset"),
-        inverted[kinds],
+        inverted[flat.out_kind],
         clocks.clock_of[flops],
         clocks.gates,
         np.array(gate_tables, dtype=np.uint64)[flat.cell_type[clocks.gates]],
@@ -232,6 +181,7 @@ def simulate(netlist: Netlist, inputs: Mapping[str, ArrayLike], *, n_warmup: int
         outputs,
         n_warmup,
         toggles,
+        ones,
         ticks,
     )
     named: dict[str, NDArray[np.uint8]] = {}
@@ -239,11 +189,16 @@ def simulate(netlist: Netlist, inputs: Mapping[str, ArrayLike], *, n_warmup: int
     for name, nets in flat.outputs.items():
         named[name] = outputs[:, position : position + len(nets)]
         position += len(nets)
+    n_cycles = len(stimulus) - n_warmup
+    high = ones / n_cycles
+    for net, number in clocks.number_of_net.items():
+        high[net] = 0.5 * ticks[number] / n_cycles
     return Activity(
         flat=flat,
-        n_cycles=len(stimulus) - n_warmup,
+        n_cycles=n_cycles,
         outputs=MappingProxyType(named),
         toggles=toggles,
+        high=high,
         ticks=ticks,
         clock_of=clocks.clock_of,
     )
@@ -253,10 +208,28 @@ def _table(cell: Cell, function: str) -> np.uint64:
     return np.uint64(boolean.truth_table(function, cell.pins)) if function else _NONE
 
 
-class _Clocks:
+class Clocks:
     """Which clock each register and clock gate has.
 
-    `gates` are the clock gates, each after the one that feeds it; `clock_of` counts the clock itself (0) and the gates.
+    Parameters
+    ----------
+    flat : FlatNetlist
+
+    Attributes
+    ----------
+    gates : int32 array
+        The clock gates, each after the one that feeds it.
+    clock_of : int64 array, shape (n_cells,)
+        Counts the clock itself (0) and the gates; -1 for logic.
+    number_of_net : dict of int to int
+        The same of each net that clocks something.
+    root_nets : set of int
+        Nets of clock ports.
+
+    Raises
+    ------
+    InvalidValueError
+        If a clock comes from elsewhere, or its falling edge counts.
     """
 
     def __init__(self, flat: FlatNetlist):
@@ -265,10 +238,10 @@ class _Clocks:
         clocked = np.flatnonzero(flat.gather([cell.role in ("flop", "clock_gate") for cell in cells]))
         pins = np.array([c.pins.index(c.clock_pin) if c.clock else 0 for c in cells])[flat.cell_type]
         nets = flat.in_nets[flat.in_start[clocked] + pins[clocked]]
-        number_of_net: dict[int, int] = {}
+        self.number_of_net: dict[int, int] = {}
         self.gates = np.flatnonzero(is_gate).astype(np.int32)
         for number, gate in enumerate(self.gates.tolist(), start=1):
-            number_of_net[int(flat.out_nets[flat.out_start[gate]])] = number
+            self.number_of_net[int(flat.out_nets[flat.out_start[gate]])] = number
         self.root_nets: set[int] = set()
         self.clock_of = np.full(flat.n_cells, -1, dtype=np.int64)
         for cell, net in zip(clocked.tolist(), nets.tolist(), strict=True):
@@ -276,14 +249,14 @@ class _Clocks:
                 raise InvalidValueError(
                     f"register '{flat.cell_name(cell)}' has a falling-edge clock, which is not supported"
                 )
-            if net not in number_of_net:
+            if net not in self.number_of_net:
                 if not flat.is_port_net[net]:
                     raise InvalidValueError(
                         f"the clock of '{flat.cell_name(cell)}' is neither a port nor a clock gate's output"
                     )
-                number_of_net[net] = 0
+                self.number_of_net[net] = 0
                 self.root_nets.add(net)
-            self.clock_of[cell] = number_of_net[net]
+            self.clock_of[cell] = self.number_of_net[net]
         parents = self.clock_of[self.gates]
         if np.any(parents > np.arange(len(self.gates))):
             raise InvalidValueError("a clock gate is fed by a later one, which is not supported")

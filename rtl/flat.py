@@ -1,6 +1,6 @@
 """The authority for a netlist without hierarchy: all cells and nets of the design as arrays, with their loads."""
 
-__all__ = ["FlatNetlist", "flatten"]
+__all__ = ["FlatNetlist", "Placed", "flatten"]
 
 import bisect
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,28 @@ from numpy.typing import NDArray
 
 from tetrit.hardware.technology import Cell, Technology
 from tetrit.rtl.netlist import CONSTANTS, Module, Netlist
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Placed:
+    """One instance of a module in the design.
+
+    Attributes
+    ----------
+    path : str
+        Where it is: names of instances, each with a dot after it; empty for the top.
+    module : Module
+        What it is.
+    first_cell : int
+        The first of its own cells.
+    nets : int32 array
+        Net of the design for each of the module's nets, `module.net_names` first.
+    """
+
+    path: str
+    module: Module
+    first_cell: int
+    nets: NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +57,8 @@ class FlatNetlist:
         Module that holds each cell, counting `module_names`.
     inputs, outputs : dict of str to int32 array
         Nets of each top-level port, from bit 0 upwards.
+    instances : tuple of Placed
+        All instances of modules, each before those in it.
     """
 
     technology: Technology
@@ -48,7 +72,7 @@ class FlatNetlist:
     module_names: tuple[str, ...]
     inputs: Mapping[str, NDArray[np.int32]]
     outputs: Mapping[str, NDArray[np.int32]]
-    _paths: tuple[tuple[int, str, Module], ...]
+    instances: tuple[Placed, ...]
 
     @property
     def n_cells(self) -> int:
@@ -61,25 +85,42 @@ class FlatNetlist:
 
     def cell_name(self, index: int) -> str:
         """Return the hierarchical name of a cell."""
-        place = bisect.bisect_right(self._starts, index) - 1
-        start, path, module = self._paths[place]
-        return f"{path}{module.cells[index - start].name}"
+        placed = self._holder(index)
+        return f"{placed.path}{placed.module.cells[index - placed.first_cell].name}"
 
     def output_name(self, index: int, number: int) -> str:
         """Return the hierarchical name of the net at an output of a cell, as the cell's module calls it."""
-        place = bisect.bisect_right(self._starts, index) - 1
-        start, path, module = self._paths[place]
+        placed = self._holder(index)
         pin = self.cell(index).outputs[number].pin
-        nets = dict(module.cells[index - start].pins).get(pin)
-        return f"{path}{module.net_names[nets[0]] if nets else pin}"
+        nets = dict(placed.module.cells[index - placed.first_cell].pins).get(pin)
+        return f"{placed.path}{placed.module.net_names[nets[0]] if nets else pin}"
+
+    def _holder(self, index: int) -> Placed:
+        """Return the instance that a cell belongs to."""
+        return self.instances[bisect.bisect_right(self._starts, index) - 1]
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [start for start, _, _ in self._paths]
+        return [placed.first_cell for placed in self.instances]
 
     def gather(self, values: list[Any]) -> NDArray[Any]:
         """Return one value per cell from a list of one value per cell type."""
         return np.asarray(values)[self.cell_type]
+
+    @cached_property
+    def out_kind(self) -> NDArray[np.int64]:
+        """Which output each of `out_nets` is, counting the outputs of all cell types in order."""
+        return self._kind(self.out_start, [len(cell.outputs) for cell in self.technology.cells])
+
+    @cached_property
+    def in_kind(self) -> NDArray[np.int64]:
+        """Which input each of `in_nets` is, counting the inputs of all cell types in order."""
+        return self._kind(self.in_start, [len(cell.inputs) for cell in self.technology.cells])
+
+    def _kind(self, start: NDArray[np.int64], counts: list[int]) -> NDArray[np.int64]:
+        first = np.cumsum([0, *counts])
+        position = np.arange(start[-1]) - np.repeat(start[:-1], np.diff(start))
+        return np.asarray(np.repeat(first[self.cell_type], np.diff(start)) + position, dtype=np.int64)
 
     @cached_property
     def is_port_net(self) -> NDArray[np.bool_]:
@@ -92,13 +133,9 @@ class FlatNetlist:
     @cached_property
     def load_ff(self) -> NDArray[np.float64]:
         """Capacitance of every net: input pins, and wire per fan-out; a top-level output counts as one fan-out."""
-        caps = [cap for cell in self.technology.cells for _, cap in cell.inputs]
-        first = np.cumsum([0, *(len(cell.inputs) for cell in self.technology.cells)])
-        n_inputs = np.diff(self.in_start)
-        position = np.arange(len(self.in_nets)) - np.repeat(self.in_start[:-1], n_inputs)
-        pin_caps = np.array(caps or [0.0])[np.repeat(first[self.cell_type], n_inputs) + position]
+        caps = np.array([cap for cell in self.technology.cells for _, cap in cell.inputs] or [0.0])
         wire = self.technology.wire_cap_ff_per_fanout
-        load = np.bincount(self.in_nets, weights=pin_caps + wire, minlength=self.n_nets)
+        load = np.bincount(self.in_nets, weights=caps[self.in_kind] + wire, minlength=self.n_nets)
         for nets in self.outputs.values():
             np.add.at(load, nets, wire)
         load[:CONSTANTS] = 0.0
@@ -138,7 +175,7 @@ class _Flattening:
         self._n_cells = 0
         self._aliases: list[tuple[int, int]] = []
         self._parts: list[tuple[_Template, NDArray[np.int32]]] = []
-        self._paths: list[tuple[int, str, Module]] = []
+        self._places: list[tuple[int, str]] = []
 
     def _template(self, module: Module, index: int) -> _Template:
         cells = self._netlist.technology.cells
@@ -195,7 +232,7 @@ class _Flattening:
         inner = np.flatnonzero(nets < 0)
         nets[inner] = self._n_nets + np.arange(len(inner), dtype=np.int32)
         self._n_nets += len(inner)
-        self._paths.append((self._n_cells, path, template.module))
+        self._places.append((self._n_cells, path))
         self._n_cells += len(template.cell_type)
         self._parts.append((template, nets))
         for child, kind, bound in template.children:
@@ -232,7 +269,10 @@ class _Flattening:
             module_names=tuple(module.name for module in self._netlist.modules),
             inputs=inputs,
             outputs=outputs,
-            _paths=tuple(self._paths),
+            instances=tuple(
+                Placed(path=path, module=template.module, first_cell=first, nets=final[nets])
+                for (first, path), (template, nets) in zip(self._places, parts, strict=True)
+            ),
         )
 
     def _final_nets(self) -> NDArray[np.int32]:

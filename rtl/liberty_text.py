@@ -58,6 +58,7 @@ def _cell(cell: Cell) -> Iterable[str]:
         yield f'      {"next_state" if flop else "data_in"} : "{cell.data}";'
         yield from (f'      {name} : "{getattr(cell, name)}";' for name in ("clear", "preset") if getattr(cell, name))
         yield "    }"
+    energies = dict(cell.input_energy_fj)
     for pin, cap in cell.inputs:
         yield f"    pin ({pin}) {{"
         yield "      direction : input;"
@@ -67,6 +68,8 @@ def _cell(cell: Cell) -> Iterable[str]:
         if cell.role == "clock_gate":
             kind = "clock" if pin == cell.clock_pin else "enable" if pin == boolean.names(cell.data)[0] else "test"
             yield f"      clock_gate_{kind}_pin : true;"
+        if pin in energies:
+            yield from _power(energies[pin])
         yield "    }"
     for output in cell.outputs:
         yield from _output(cell, output)
@@ -90,11 +93,15 @@ def _output(cell: Cell, output: CellOutput) -> Iterable[str]:
         for edge in ("rise_transition", "fall_transition"):
             yield _table(edge, output.transition_ps, output.transition_ps_per_ff)
         yield "      }"
+    yield from _power(output.energy_fj)
+    yield "    }"
+
+
+def _power(energy_fj: float) -> Iterable[str]:
     yield "      internal_power () {"
     for edge in ("rise_power", "fall_power"):
-        yield f'        {edge} (scalar) {{ values ("{output.energy_fj:.10g}"); }}'
+        yield f'        {edge} (scalar) {{ values ("{energy_fj:.10g}"); }}'
     yield "      }"
-    yield "    }"
 
 
 def _arcs(cell: Cell, output: CellOutput) -> Iterable[tuple[str, str, str]]:

@@ -167,14 +167,15 @@ def synthesize(
     technology = load_technology(library, liberty)
     design = lower(component, type(component).__name__.lstrip("_") if name is None else name)
     gate = _gate(technology) if gate_clocks else None
-    flop = next(cell for cell in technology.of_role("flop") if plain_flop(cell))
+    flops = [cell for cell in technology.of_role("flop") if plain_flop(cell)]
+    clearing = next((cell for cell in flops if cell.clear), None)
     files = {
         "in.il": design.rtlil,
         "cells.lib": to_liberty(technology),
-        "flops.v": _flop_map(flop),
+        "flops.v": _flop_map(flops[0], clearing),
         "io.constr": _constraints(technology),
     }
-    script = _script(design.top, technology, flop, gate, min_gated_bits, hierarchical)
+    script = _script(design.top, technology, clearing, gate, min_gated_bits, hierarchical)
     data = json.loads(yosys.run(script, files, ("out.json",))["out.json"])
     netlist = insert_buffers(Netlist.from_json(data, design.top, technology))
     return _result(netlist, analyse(flatten(netlist)), gate, min_gated_bits)
@@ -195,26 +196,28 @@ def _constraints(technology: Technology) -> str:
     return f"set_driving_cell {buffer_cell(technology).name}\nset_load {technology.wire_cap_ff_per_fanout:g}\n"
 
 
-def _flop_map(flop: Cell) -> str:
+def _flop_map(flop: Cell, clearing: Cell | None) -> str:
     """Return the Verilog that maps Yosys' flip-flops to the library's and reset over enable to enable over reset."""
-    data = boolean.literal(flop.data)
-    assert data is not None
-    output = next(output for output in flop.outputs if output.function == "IQ")
-    pins = {data[0]: "D", flop.clock_pin: "C", output.pin: "Q"}
-    ties = {}
-    for function in filter(None, (flop.clear, flop.preset)):
-        control = boolean.literal(function)
-        assert control is not None
-        ties[control[0]] = "1'b1" if control[1] else "1'b0"
 
-    def module(kind: str, ports: str, connections: Mapping[str, str]) -> str:
-        bound = ", ".join(f".{pin}({net})" for pin, net in connections.items())
-        return f"module \\{kind} (input {ports}, output Q);\n{flop.name} _TECHMAP_REPLACE_ ({bound});\nendmodule\n"
+    def module(kind: str, cell: Cell, reset: str = "") -> str:
+        data = boolean.literal(cell.data)
+        assert data is not None
+        output = next(output for output in cell.outputs if output.function == "IQ")
+        pins = {data[0]: "D", cell.clock_pin: "C", output.pin: "Q"}
+        for function in filter(None, (cell.clear, cell.preset)):
+            control = boolean.literal(function)
+            assert control is not None
+            pins[control[0]] = "1'b1" if control[1] else "1'b0"
+        if reset:
+            pins[reset] = "R"
+        bound = ", ".join(f".{pin}({net})" for pin, net in pins.items())
+        ports = f"input C, D{', R' if reset else ''}, output Q"
+        return f"module \\{kind} ({ports});\n{cell.name} _TECHMAP_REPLACE_ ({bound});\nendmodule\n"
 
-    text = module("$_DFF_P_", "C, D", {**pins, **ties})
-    clear = boolean.literal(flop.clear) if flop.clear else None
-    if clear is not None:
-        text += module(f"$_DFF_P{'N' if clear[1] else 'P'}0_", "C, D, R", {**pins, **ties, clear[0]: "R"})
+    text = module("$_DFF_P_", flop)
+    clear = None if clearing is None else boolean.literal(clearing.clear)
+    if clearing is not None and clear is not None:
+        text += module(f"$_DFF_P{'N' if clear[1] else 'P'}0_", clearing, clear[0])
     for value in (0, 1):
         forced = "D & ~R" if value == 0 else "D | R"
         text += f"module \\$_SDFF_PP{value}_ (input C, D, R, output Q);\n"
@@ -229,13 +232,13 @@ def _flop_map(flop: Cell) -> str:
 def _script(
     top: str,
     technology: Technology,
-    flop: Cell,
+    clearing: Cell | None,
     gate: Cell | None,
     min_gated_bits: int,
     hierarchical: bool,
 ) -> str:
     """Return the Yosys script of the whole flow."""
-    clear = boolean.literal(flop.clear) if flop.clear else None
+    clear = None if clearing is None else boolean.literal(clearing.clear)
     clear_kind = "" if clear is None else f" -cell $_DFF_P{'N' if clear[1] else 'P'}0_ x"
     synchronous = "".join(f" -cell $_SDFF_PP{v}_ x -cell $_SDFFE_PP{v}P_ x -cell $_SDFFCE_PP{v}P_ x" for v in (0, 1))
     lines = [
@@ -304,19 +307,35 @@ def _result(netlist: Netlist, timing: Timing, gate: Cell | None, min_gated_bits:
         critical_end=timing.end,
         cells=MappingProxyType(cells),
         modules=MappingProxyType(modules),
-        assumptions=_assumptions(technology, gate, min_gated_bits),
+        assumptions=_assumptions(technology, gate, min_gated_bits, cells),
         structure=netlist,
     )
 
 
-def _assumptions(technology: Technology, gate: Cell | None, min_gated_bits: int) -> tuple[str, ...]:
-    return (
+def _assumptions(
+    technology: Technology, gate: Cell | None, min_gated_bits: int, cells: Mapping[str, int]
+) -> tuple[str, ...]:
+    setup = f"setup time: {technology.setup_ps:g} ps (our assumption)"
+    if technology.tables:
+        timing = (
+            f"delays: full tables, by load and transition; 50 ps at ports and clock (our assumption); {setup} where "
+        )
+        timing += "the library states none"
+    else:
+        timing = f"{setup}; input slew 50 ps; slowest arc of each cell"
+    lines = [
         f"cells: {technology.source}",
         f"corner: {technology.voltage_v:g} V, {technology.temperature_c:g} C",
         f"wire load: {technology.wire_cap_ff_per_fanout:g} fF per fan-out (our assumption)",
-        f"setup time: {technology.setup_ps:g} ps (our assumption); input slew 50 ps; slowest arc of each cell",
+        timing,
         "clock: ideal, no clock tree in area or energy; no routing, no fill",
         "registers: initial values dropped, so a design must be reset; unused resets tied off, one tie cell a module"
         + (f"; enables of {min_gated_bits} bits or more through {gate.name}" if gate else "; enables by multiplexers"),
         f"nets above {MAX_LOAD_FF:g} fF split by trees of {buffer_cell(technology).name}",
-    )
+    ]
+    unpriced = set(technology.unpriced) & cells.keys()
+    if unpriced:
+        lines.append(
+            f"energy: not to be had, the library states none, or no leakage, of {len(unpriced)} types of cells"
+        )
+    return tuple(lines)

@@ -143,6 +143,51 @@ def test_counter_toggles_by_hand(designs):
     assert found.toggles[nets].tolist() == [32, 16, 8, 4]
 
 
+def test_counter_energy_by_hand(designs):
+    """Registers pay for 32, 16, 8 and 4 toggles, each with the pins and the port that its bit feeds."""
+    result = synthesize(designs.Counter(4), gate_clocks=False)
+    found = simulate(result.structure, {"enable": np.ones(33, dtype=int)})
+    (module,) = result.structure.modules
+    count = next(port for port in module.ports if port.name == "count")
+    by_hand = 0.0
+    for bit, toggles in zip(count.nets, (32, 16, 8, 4), strict=True):
+        fed = [
+            cap(cell.type, pin)
+            for cell in module.cells
+            for pin, nets in cell.pins
+            if nets == (bit,) and pin in SG13G2.cell(cell.type).pins
+        ]
+        by_hand += toggles * toggle_fj("sg13g2_dfrbpq_1", WIRE + sum(fed))
+    energy = found.energy(10.0)
+    assert energy.by_kind["registers"] == pytest.approx(by_hand / 32 / 1000)
+    assert energy.by_kind["clock"] == pytest.approx(4 * cap("sg13g2_dfrbpq_1", "CLK") * SQUARE / 1000)
+    assert energy.by_kind["inputs"] == 0
+    assert energy.by_kind["leakage"] == pytest.approx(result.leakage_nw * 1e-5)
+    assert (
+        energy.total_pj == pytest.approx(sum(energy.by_kind.values())) == pytest.approx(sum(energy.by_module.values()))
+    )
+
+
+def test_a_gated_block_costs_less_the_less_it_is_used(designs):
+    """The clock of a gated element costs in proportion to its enabled cycles; ungated, it costs the same always."""
+    gated, plain = (synthesize(designs.Element(), gate_clocks=gating) for gating in (True, False))
+    still = {name: np.zeros(101, dtype=int) for name in ("a", "code", "total")}
+    clocks: dict[bool, list[float]] = {True: [], False: []}
+    for every in (1, 2, 4, 0):
+        enable = np.zeros(101, dtype=int)
+        if every:
+            enable[1::every] = 1
+        for result in (gated, plain):
+            energy = simulate(result.structure, {"enable": enable, **still}).energy(10.0)
+            clocks[result is gated].append(energy.by_kind["clock"])
+            assert energy.total_pj == pytest.approx(sum(energy.by_kind.values()))
+    n_flops, flop, gate = 24, "sg13g2_dfrbpq_1", "sg13g2_lgcp_1"
+    behind = n_flops * cap(flop, "CLK") * SQUARE + 2 * SG13G2.cell(gate).outputs[0].energy_fj
+    own = cap(gate, "CLK") * SQUARE
+    assert clocks[True] == pytest.approx([(own + share * behind) / 1000 for share in (1.0, 0.5, 0.25, 0.0)])
+    assert clocks[False] == pytest.approx([n_flops * cap(flop, "CLK") * SQUARE / 1000] * 4)
+
+
 def test_zero_activity_costs_clock_and_leakage_only(designs):
     result = synthesize(designs.Element(), gate_clocks=False)
     idle = {"enable": np.zeros(50, dtype=int), "a": np.full(50, 7), "code": np.full(50, 3), "total": np.full(50, 99)}

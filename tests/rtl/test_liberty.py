@@ -116,9 +116,15 @@ def write(tmp_path, monkeypatch):
 
 
 def test_own_text_reads_back(write):
-    technology = read(write(to_liberty(SG13G2)))
+    paying = [
+        replace(cell, input_energy_fj=((cell.clock_pin, 3.5),)) if cell.role == "flop" else cell
+        for cell in SG13G2.cells
+    ]
+    technology = read(write(to_liberty(SG13G2.replace(cells=tuple(paying)))))
+    assert technology.cell("sg13g2_dfrbpq_1").input_energy_fj == (("CLK", 3.5),)
+    assert technology.unpriced == ()
     assert (technology.name, technology.voltage_v, technology.temperature_c) == ("sg13g2", 1.2, 25.0)
-    for ours, again in zip(sorted(SG13G2.cells, key=lambda cell: cell.name), technology.cells, strict=True):
+    for ours, again in zip(sorted(paying, key=lambda cell: cell.name), technology.cells, strict=True):
         assert replace(again, outputs=(), leakage_nw=0.0) == replace(ours, outputs=(), leakage_nw=0.0)
         assert again.leakage_nw == pytest.approx(ours.leakage_nw)
         for a, b in zip(ours.outputs, again.outputs, strict=True):
@@ -170,6 +176,11 @@ def test_foreign_library_synthesises(designs, write):
     assert "nets above 120 fF split by trees of BUF" in result.assumptions
 
 
+LEFT_OUT = (
+    "; 4 cells were left out: 1 with buses, banks or tests, 1 three-state, 1 without a delay that grows with the load, "
+    "1 not to be used"
+)
+BEYOND = "beyond reason"
 CORRUPT = {
     "empty": ("", 1, "not a liberty file: it must begin with 'library', got 'nothing'"),
     "not liberty": ("<html></html>", 1, "not a liberty file: it must begin with 'library', got '<html></html>'"),
@@ -200,17 +211,82 @@ CORRUPT = {
         "cell 'INV': boolean function 'A+)': an operand is missing",
     ),
     "unknown pin": (FOREIGN.replace("A'", "B'"), 25, "cell 'INV': boolean function 'B'': there is no input pin 'B'"),
-    "no inverter": (FOREIGN.replace("A'", "A"), 3, "library 'foreign' has no inverter"),
-    "no buffer": (FOREIGN.replace('function : "A";', 'function : "!A";'), 3, "library 'foreign' has no buffer"),
+    "no inverter": (FOREIGN.replace("A'", "A"), 3, f"library 'foreign' has no inverter{LEFT_OUT}"),
+    "no buffer": (
+        FOREIGN.replace('function : "A";', 'function : "!A";'),
+        3,
+        f"library 'foreign' has no buffer{LEFT_OUT}",
+    ),
     "no nand": (
         FOREIGN.replace("(A B)'", "A B").replace("!(A + B)", "A + B"),
         3,
-        "library 'foreign' has no two-input NAND or NOR",
+        f"library 'foreign' has no two-input NAND or NOR{LEFT_OUT}",
+    ),
+    "no delay": (
+        re.sub(r"cell_(rise|fall)", "other", FOREIGN),
+        3,
+        "library 'foreign' has no inverter; 9 cells were left out: 5 without a delay that grows with the load, 1 with "
+        "buses, banks or tests, 1 three-state, 1 not to be used, 1 registers without a delay",
+    ),
+    "negative area": (FOREIGN.replace("area : 1.5", "area : -1.5"), 26, "'area' must not be negative, got -1.5"),
+    "no area": (FOREIGN.replace("area : 1.5", "width : 1.5"), 25, "cell 'INV' has no 'area'"),
+    "area 0": (FOREIGN.replace("area : 1.5", "area : 0.0"), 26, "'area' must be above 0, got 0.0"),
+    "area in nm2": (
+        FOREIGN.replace("area : 1.5", "area : 1.5e7"),
+        26,
+        f"'area' is 1.5e+07 um2, {BEYOND} (1e+06 um2): areas are in square micrometres",
+    ),
+    "negative capacitance": (
+        FOREIGN.replace("rise_capacitance : 0.002", "rise_capacitance : -0.002"),
+        29,
+        "'rise_capacitance' must not be negative, got -0.002",
+    ),
+    "capacitance nan": (
+        FOREIGN.replace("rise_capacitance : 0.002", "rise_capacitance : nan"),
+        29,
+        "'rise_capacitance' must not be negative, got nan",
+    ),
+    "no capacitance": (
+        FOREIGN.replace("rise_capacitance : 0.002; fall_capacitance : 0.004;", ""),
+        29,
+        "pin 'A' has no 'capacitance'",
+    ),
+    "capacitance in fF": (
+        FOREIGN.replace("rise_capacitance : 0.002", "rise_capacitance : 200"),
+        29,
+        f"'rise_capacitance' is 200000 fF, {BEYOND} (100000 fF): is 'capacitive_load_unit' right?",
+    ),
+    "negative leakage": (
+        FOREIGN.replace("value : 0.004", "value : -0.004"),
+        28,
+        "'value' must not be negative, got -0.004",
+    ),
+    "leakage in W": (
+        FOREIGN.replace("leakage_power_unit : 1uW", "leakage_power_unit : 1W"),
+        25,
+        f"cell 'INV' leaks 3e+06 nW on 1.5 um2, {BEYOND} (1000 nW/um2): is 'leakage_power_unit' right?",
+    ),
+    "volts in mV": (
+        FOREIGN.replace("nom_voltage : 2.0", "nom_voltage : 2000"),
+        10,
+        f"'nom_voltage' is 2000 V, {BEYOND} (20 V): is 'voltage_unit' right?",
+    ),
+    "no time": (FOREIGN.replace('"1ns"', '"0ns"'), 6, "'time_unit' must be above 0, got '0ns'"),
+    "no load": (FOREIGN.replace("(1, pf)", "(0, pf)"), 9, "'capacitive_load_unit' must be above 0, got 0"),
+    "falling index": (
+        FOREIGN.replace('index_1 ("0.001, 0.101")', 'index_1 ("0.101, 0.001")'),
+        37,
+        "'values' must have indices of rising numbers",
+    ),
+    "other axis": (
+        FOREIGN.replace("variable_2 : input_net_transition", "variable_2 : temperature"),
+        37,
+        "'values' depends on 'temperature', which is not supported in this place",
     ),
     "no flop": (
         FOREIGN.replace('"CK"; next', '"!CK"; next'),
         3,
-        "library 'foreign' has no rising-edge flip-flop with one data pin",
+        f"library 'foreign' has no rising-edge flip-flop with one data pin{LEFT_OUT}",
     ),
 }
 
