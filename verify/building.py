@@ -7,6 +7,7 @@ several processes may build the same at once.
 __all__ = [
     "CXX_FLAGS",
     "VERILATOR_FLAGS",
+    "WAVES_FLAGS",
     "Port",
     "Verilated",
     "cached",
@@ -58,7 +59,11 @@ CXX_FLAGS = (
     "-DVERILATOR=1",
     *(f"-DVM_{name}=0" for name in ("COVERAGE", "SC", "TIMING", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")),
 )
+WAVES_FLAGS = ("--trace-vcd", "--trace-max-width", "0")
+"""What Verilator is told besides where a model is to record waveforms: signals of any width are traced."""
+
 _HEADER = "runtime.h"
+_TRACING = "verilated_vcd_c.cpp"
 
 _PORT = re.compile(
     r"^\s*(?P<direction>input|output)\s+(?:(?:wire|reg|signed)\s+)*(?:\[(?P<high>\d+):(?P<low>\d+)\]\s*)?(?P<name>\w+)\s*;",
@@ -218,6 +223,8 @@ def runtime(
 ) -> tuple[list[Path], tuple[str, ...]]:
     """Compile Verilator's run-time library, and headers that every unit begins with, or find them compiled.
 
+    What only models with waveforms need is kept apart, so that these and others share all else.
+
     Returns
     -------
     list of Path
@@ -227,16 +234,25 @@ def runtime(
     """
     inner = (f"-I{made.include}", f"-I{made.include / 'vltstd'}")
     text = "".join(f'#include "{header}"\n' for header in headers)
+    tracing = [path for path in made.library if path.name == _TRACING]
+    common = [path for path in made.library if path not in tracing]
+
+    def library(aside: Path, sources: Sequence[Path]) -> None:
+        compiled([(aside / path.name, [path], ()) for path in sources], (*flags, *inner), toolchain)
 
     def make(aside: Path) -> None:
         header = aside / _HEADER
         header.write_text(text, encoding="utf-8")
         command = [toolchain.compiler, *flags, *inner, "-x", "c++-header", str(header), "-o", f"{header}.gch"]
         call("the C++ compiler", command, toolchain.environment)
-        compiled([(aside / path.name, [path], ()) for path in made.library], (*flags, *inner), toolchain)
+        library(aside, common)
 
-    folder = cached(directory, f"runtime-{key(*map(str, made.library), text, *flags, *identity(toolchain))}", make)
-    return sorted(folder.glob("*.o")), ("-include", str(folder / _HEADER), *inner)
+    folder = cached(directory, f"runtime-{key(*map(str, common), text, *flags, *identity(toolchain))}", make)
+    objects = sorted(folder.glob("*.o"))
+    if tracing:
+        name = f"runtime-{key(*map(str, tracing), *flags, *identity(toolchain))}"
+        objects += sorted(cached(directory, name, lambda aside: library(aside, tracing)).glob("*.o"))
+    return objects, ("-include", str(folder / _HEADER), *inner)
 
 
 def compiled(

@@ -27,6 +27,7 @@ from tetrit.verify.suites import (
 from tetrit.verify.suites.designs import DESIGNS, Designs
 from tetrit.verify.suites.job import Job, Task
 from tetrit.verify.suites.simd_designs import SimdDesigns
+from tetrit.verify.waves import Waves
 
 Suite = Callable[[Designs, int, int | None], list[Job]]
 
@@ -104,6 +105,7 @@ def run(
     progress: bool = False,
     levels: Sequence[Level] = _LEVELS,
     designs: Designs = DESIGNS,
+    waves: Waves | None = None,
 ) -> list[BenchResult]:
     """Run the benches of components on Verilator, on the emitted Verilog and on mapped netlists.
 
@@ -126,6 +128,9 @@ def run(
         ``rtl`` is always run where ``gates`` is, as its outputs are compared with the RTL's.
     designs : Designs
         The classes under test.
+    waves : Waves, optional
+        What is recorded of each bench at RTL level, in a second run as far as the window goes. Models are built so that
+        they can record, and their first run takes longer too.
 
     Returns
     -------
@@ -151,7 +156,7 @@ def run(
     if cases is not None:
         cases = checks.integer("cases", cases)
     wanted = [checks.choice("level", level, _LEVELS) for level in levels]
-    workbench = Workbench(build_dir)
+    workbench = Workbench(build_dir, waves=waves)
     tasks: list[Task] = []
     for name in names:
         if name in TASKS:
@@ -180,7 +185,7 @@ def _levels(workbench: Workbench, job: Job, *, gates: bool) -> list[BenchResult]
     """Run one job on its levels."""
     outcomes: list[Outcome] = []
     for level in _LEVELS[: 2 if gates else 1]:
-        verilog = workbench.verilog(job, level)
-        model = workbench.library(verilog) if job.batch else workbench.build(verilog)
+        model = workbench.model(job, level)
         outcomes.append(workbench.run(job, level, model, outcomes[0] if outcomes else None))
+        workbench.record(job, model, outcomes[-1].observed)
     return [outcome.result for outcome in outcomes]

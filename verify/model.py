@@ -14,6 +14,8 @@ from pathlib import Path
 from tetrit.verify.building import (
     CXX_FLAGS,
     VERILATOR_FLAGS,
+    WAVES_FLAGS,
+    Port,
     cached,
     call,
     compiled,
@@ -24,6 +26,7 @@ from tetrit.verify.building import (
     verilate,
 )
 from tetrit.verify.tools import Toolchain
+from tetrit.verify.waves.tap import COCOTB_SOURCE
 
 _VERILATOR_FLAGS = ("--vpi", "--output-split", "0")
 _HOT, _COLD = "-O1", "-O0"
@@ -41,13 +44,19 @@ class Model:
         Name of the top module, and of the program.
     directory : Path
         Where the program is, and ``design.v``, from which it was made.
+    ports : tuple of Port
+        Ports of the top module.
+    waves : bool
+        Whether it can record waveforms.
     """
 
     top: str
     directory: Path
+    ports: tuple[Port, ...] = ()
+    waves: bool = False
 
 
-def build(verilog: str, top: str, *, toolchain: Toolchain, directory: Path) -> Model:
+def build(verilog: str, top: str, *, toolchain: Toolchain, directory: Path, waves: bool = False) -> Model:
     """Make an executable model, or find the one that was made before.
 
     Safe to call from several processes at once: each builds aside and moves the result into place.
@@ -62,6 +71,8 @@ def build(verilog: str, top: str, *, toolchain: Toolchain, directory: Path) -> M
         From `tetrit.verify.tools.find`.
     directory : Path
         Cache; made if it does not exist.
+    waves : bool
+        Whether the model is to record waveforms where it is asked for them.
 
     Returns
     -------
@@ -76,22 +87,37 @@ def build(verilog: str, top: str, *, toolchain: Toolchain, directory: Path) -> M
         If Verilator or the compiler fails; its first complaint is quoted.
     """
     directory = directory.resolve()
-    digest = key(verilog, top, *VERILATOR_FLAGS, *_VERILATOR_FLAGS, *CXX_FLAGS, _HOT, _COLD, *identity(toolchain))
-    return Model(
-        top=top,
-        directory=cached(directory, f"{top}-{digest}", lambda aside: _make(verilog, top, toolchain, directory, aside)),
+    options = _VERILATOR_FLAGS + (WAVES_FLAGS if waves else ())
+    main = COCOTB_SOURCE if waves else ""
+    digest = key(verilog, top, main, *VERILATOR_FLAGS, *options, *CXX_FLAGS, _HOT, _COLD, *identity(toolchain))
+    folder = cached(
+        directory,
+        f"{top}-{digest}",
+        lambda aside: _make(verilog, top, main, options, toolchain, directory, aside),
     )
+    return Model(top=top, directory=folder, ports=tuple(ports(verilog, top)), waves=waves)
 
 
-def _make(verilog: str, top: str, toolchain: Toolchain, directory: Path, aside: Path) -> None:
-    """Build the model into the directory `aside`."""
+def _make(
+    verilog: str,
+    top: str,
+    main: str,
+    options: tuple[str, ...],
+    toolchain: Toolchain,
+    directory: Path,
+    aside: Path,
+) -> None:
+    """Build the model into the directory `aside`; `main` comes before cocotb's program."""
     from cocotb_tools import config
 
     settings = _public_ports(verilog, top)
-    made = verilate(verilog, top, _VERILATOR_FLAGS, toolchain, aside, settings=settings)
+    made = verilate(verilog, top, options, toolchain, aside, settings=settings)
     work = aside / "work"
     library, headers = runtime(made, ("verilated.h", "verilated_vpi.h"), (*CXX_FLAGS, _HOT), toolchain, directory)
     cold = [*made.cold, config.share_dir / "lib" / "verilator" / "verilator.cpp"]
+    if main:
+        cold.insert(-1, work / "before_main.cpp")
+        cold[-2].write_text(main, encoding="utf-8")
     if sum(path.stat().st_size for path in made.hot) <= _ONE_UNIT_BYTES:
         units = [(work / "all.cpp", [*made.hot, *cold], [_HOT])]
     else:

@@ -19,6 +19,7 @@ from tetrit.verify.suites.job import Case, Job, stream_stimulus
 from tetrit.verify.suites.requantizer import payload_bits as requantizer_bits
 from tetrit.verify.suites.requantizer import requantizer_case
 from tetrit.verify.suites.shift_array import array_case, payload_bits, read_latency
+from tetrit.verify.waves import Waves
 
 
 def run_program(
@@ -27,6 +28,7 @@ def run_program(
     *,
     build_dir: Path | None = None,
     designs: Designs = DESIGNS,
+    waves: Waves | None = None,
 ) -> list[BenchResult]:
     """Run every layer of a program on the Verilated array and requantiser; compare all outputs, and the array's cycles.
 
@@ -43,6 +45,8 @@ def run_program(
         Where executable models are kept between runs; default ``build/verify``.
     designs : Designs
         The classes under test.
+    waves : Waves, optional
+        What is recorded of the array and of the requantisers, in a second run as far as the window goes.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def run_program(
             gates=False,
         )
         jobs.append((requantizer, chosen))
-    workbench = Workbench(build_dir)
+    workbench = Workbench(build_dir, waves=waves)
     with ThreadPoolExecutor(max_workers=2) as pool:
         pending = [pool.submit(_by_layer, workbench, job, chosen) for job, chosen in jobs]
         return [result for future in pending for result in future.result()]
@@ -109,7 +113,9 @@ def _requantized(run: LayerRun, acc_bits: int, out_format: str, multiplier_bits:
 
 def _by_layer(workbench: Workbench, job: Job, runs: list[LayerRun]) -> list[BenchResult]:
     """Run a job with one case per layer, and split its outcome."""
-    observed: dict[str, Any] = workbench.observe(job, workbench.build(workbench.verilog(job, "rtl")))
+    model = workbench.model(job, "rtl")
+    observed: dict[str, Any] = workbench.observe(job, model)
+    workbench.record(job, model, observed, [run.layer.name for run in runs])
     messages = [str(text) for text in observed["messages"]]
     [sink] = job.stimulus["sinks"]
     results = []

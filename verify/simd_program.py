@@ -22,15 +22,18 @@ from tetrit.verify.results import BenchResult
 from tetrit.verify.suites.job import Case, Job, stream_stimulus
 from tetrit.verify.suites.simd_array import payload_bits, product_case
 from tetrit.verify.suites.simd_designs import SIMD_DESIGNS, SimdDesigns
+from tetrit.verify.waves import Waves
 
 _BIAS_BITS = 64
 """Bits of the integers that benches pack."""
 
 
 def build_simd_array(
-    machine: SimdEngine, *, build_dir: Path | None = None, designs: SimdDesigns = SIMD_DESIGNS
+    machine: SimdEngine, *, build_dir: Path | None = None, designs: SimdDesigns = SIMD_DESIGNS, waves: bool = False
 ) -> Model:
     """Build the executable array of a machine, which `run_simd_program` takes; it is kept in `build_dir`.
+
+    With `waves` it can record waveforms.
 
     Raises
     ------
@@ -38,7 +41,7 @@ def build_simd_array(
         A tool is missing, too old, or failed.
     """
     workbench = Workbench(build_dir)
-    return workbench.build(workbench.verilog(_job(machine, designs, {}), "rtl"))
+    return workbench.build(workbench.verilog(_job(machine, designs, {}), "rtl"), waves=waves)
 
 
 def run_simd_program(
@@ -48,6 +51,7 @@ def run_simd_program(
     build_dir: Path | None = None,
     designs: SimdDesigns = SIMD_DESIGNS,
     model: Model | None = None,
+    waves: Waves | None = None,
 ) -> list[BenchResult]:
     """Run every layer of a program on the Verilated array; compare all codes, and the cycles.
 
@@ -66,6 +70,8 @@ def run_simd_program(
         The classes under test.
     model : Model, optional
         Of `build_simd_array` for the program's machine; built here if it is not given.
+    waves : Waves, optional
+        What is recorded, in a second run as far as the window goes, of a model that can.
 
     Returns
     -------
@@ -90,8 +96,11 @@ def run_simd_program(
         seed=0,
     )
     job = _job(machine, designs, stimulus)
-    built = build_simd_array(machine, build_dir=build_dir, designs=designs) if model is None else model
-    observed = Workbench(build_dir).observe(job, built)
+    recorded = waves is not None
+    built = model or build_simd_array(machine, build_dir=build_dir, designs=designs, waves=recorded)
+    workbench = Workbench(build_dir, waves=waves)
+    observed = workbench.observe(job, built)
+    workbench.record(job, built, observed, [layer.layer.name for layer, _, _ in pairs])
     layers = np.repeat(np.arange(len(runs)), [len(layer.products) for layer in runs])
     return [_result(job, observed, run, np.flatnonzero(layers == index)) for index, run in enumerate(runs)]
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tetrit.verify.model import Model
+    from tetrit.verify.waves.tap import Tap
 
 STIMULUS, OBSERVED, FOLDER_VARIABLE = "stimulus.npz", "observed.npz", "TETRIT_BENCH_FOLDER"
+END_CYCLE_VARIABLE = "TETRIT_BENCH_END_CYCLE"
+"""The cycle with which a bench is to end, whatever is left to do."""
+
 _LOG, _RESULTS = "log.txt", "results.xml"
 _STEERING = ("COCOTB", "GPI_", "PYGPI_", "PYTEST_", "VERILATOR_", "WAVES", "GUI")
 
 
-def simulate(model: "Model", bench: str, stimulus: Mapping[str, Any]) -> "dict[str, npt.NDArray[Any]]":
+def simulate(
+    model: "Model", bench: str, stimulus: Mapping[str, Any], tap: "Tap | None" = None
+) -> "dict[str, npt.NDArray[Any]]":
     """Run a bench on a model.
 
     Parameters
@@ -38,6 +45,8 @@ def simulate(model: "Model", bench: str, stimulus: Mapping[str, Any]) -> "dict[s
         Name of a module of `tetrit.verify.benches`.
     stimulus : mapping of str to ndarray
         What that bench wants; see there.
+    tap : Tap, optional
+        A window that is recorded, of a model that was built for it; the simulation ends with the window.
 
     Returns
     -------
@@ -57,24 +66,24 @@ def simulate(model: "Model", bench: str, stimulus: Mapping[str, Any]) -> "dict[s
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_STEERING)}
         environment["COCOTB_REWRITE_ASSERTION_FILES"] = ""  # else cocotb loads pytest with all its plugins
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "tetrit.verify.simulate",
-                str(model.directory.resolve()),
-                model.top,
-                bench,
-                name,
-            ],
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
+        command = [sys.executable, "-P", "-m", "tetrit.verify.simulate", str(model.directory.resolve()), model.top]
+        command += [bench, name]
+        with ExitStack() as stack:
+            if tap is not None:
+                from tetrit.verify.waves.tap import piped
+
+                variables = stack.enter_context(piped(tap))
+                command.append(variables.pop(""))
+                environment |= {**variables, END_CYCLE_VARIABLE: str(tap.end)}
+            done = subprocess.run(
+                command,
+                env=environment,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
         if not (folder / OBSERVED).exists():
             raise ToolError(f"the simulation of {model.top} under cocotb broke off: {_reason(folder, done.stderr)}")
         with np.load(folder / OBSERVED) as observed:
@@ -94,7 +103,7 @@ def _reason(folder: Path, stderr: str) -> str:
     return next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "it said nothing")
 
 
-def _main(directory: str, top: str, bench: str, folder: str) -> None:
+def _main(directory: str, top: str, bench: str, folder: str, waves: str = "") -> None:
     from cocotb_tools.runner import get_runner
 
     get_runner("verilator").test(
@@ -105,7 +114,11 @@ def _main(directory: str, top: str, bench: str, folder: str) -> None:
         test_dir=folder,
         results_xml=str(Path(folder, _RESULTS)),
         log_file=str(Path(folder, _LOG)),
-        test_args=["+verilator+rand+reset+2", "+verilator+seed+1"],
+        test_args=[
+            "+verilator+rand+reset+2",
+            "+verilator+seed+1",
+            *(["--trace", "--trace-file", waves] if waves else []),
+        ],
         extra_env={FOLDER_VARIABLE: folder},
         seed=1,
     )

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tetrit.cli._options import table
+from tetrit.cli._waves import recorder, waves_summary, waves_window_options
 
 if TYPE_CHECKING:
     from tetrit.verify import BenchResult
+    from tetrit.verify.waves import Waves
 
 
 @click.command()
@@ -25,9 +27,25 @@ if TYPE_CHECKING:
     help="Keep Verilog and built simulators here for the next time.  [default: build/verify]",
 )
 @click.option("--formal", is_flag=True, help="Prove instead, for all inputs, what can be proved of the components.")
+@click.option(
+    "--waves",
+    "waves_dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Record waveforms here: FST, with views for GTKWave and Surfer. Around the first mismatch, if there is one.",
+)
+@waves_window_options
 @click.pass_context
 def command(
-    ctx: click.Context, targets: tuple[str, ...], cases: int | None, seed: int, keep: Path | None, formal: bool
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    cases: int | None,
+    seed: int,
+    keep: Path | None,
+    formal: bool,
+    waves_dir: Path | None,
+    waves_cycles: int | None,
+    waves_from: int | None,
 ) -> None:
     """Check the RTL against the golden model in Verilator.
 
@@ -43,13 +61,16 @@ def command(
     if formal:
         if configs:
             raise click.UsageError("--formal is about components, not about a CONFIG.toml")
+        if waves_dir is not None:
+            raise click.UsageError("--waves is about runs, and --formal proves without one")
         ctx.exit(_proofs(components, keep))
+    waves = recorder(waves_dir, waves_cycles, waves_from)
     progress = sys.stderr.isatty()
     results: list[BenchResult] = []
     if components:
-        results += verify.run(components, seed=seed, cases=cases, build_dir=keep, progress=progress)
+        results += verify.run(components, seed=seed, cases=cases, build_dir=keep, progress=progress, waves=waves)
     for path in configs:
-        results += _network(path, keep, progress)
+        results += _network(path, keep, progress, waves)
     rows = [
         (
             each.name,
@@ -65,6 +86,8 @@ def command(
     click.echo(table(("bench", "level", "vectors", "mismatches", "cycles RTL", "cycles model", "result"), rows))
     failed = sum(not each.passed for each in results)
     click.echo(f"{len(results)} benches: {len(results) - failed} passed, {failed} failed (seed {seed})")
+    if waves is not None:
+        click.echo(waves_summary(waves))
     ctx.exit(1 if failed else 0)
 
 
@@ -89,7 +112,7 @@ def _proofs(components: tuple[str, ...], keep: Path | None) -> int:
     return 1 if failed else 0
 
 
-def _network(path: Path, keep: Path | None, progress: bool) -> "list[BenchResult]":
+def _network(path: Path, keep: Path | None, progress: bool, waves: "Waves | None") -> "list[BenchResult]":
     """Train the network of a configuration, the first seed only, and run it on the Verilated machine."""
     from dataclasses import replace
 
@@ -104,13 +127,14 @@ def _network(path: Path, keep: Path | None, progress: bool) -> "list[BenchResult
     if chosen.verify_images == 0:
         raise InvalidValueError(f"{path}: [verify]: `images` is 0, so there is nothing to verify")
     if isinstance(chosen, ConvRunConfig):
-        return conv.verify(chosen, build_dir=keep, progress=progress)
+        return conv.verify(chosen, build_dir=keep, progress=progress, waves=waves)
     data = digits.load(held_out=chosen.held_out, split_seed=chosen.split_seed)
     if isinstance(chosen, SimdRunConfig):
         chosen = replace(chosen, seeds=chosen.seeds[:1])
         formatted = simd_learning.learn(chosen, data, step=lambda _: None, progress=progress)
         images = formatted.images[: chosen.verify_images]
-        return verify.run_simd_program(formatted.program, images, build_dir=keep)
+        return verify.run_simd_program(formatted.program, images, build_dir=keep, waves=waves)
     learning.check_fit(chosen, data)
     learned = learning.learn(replace(chosen, seeds=chosen.seeds[:1], compare=()), data, progress=progress)
-    return verify.run_program(learned.program, learned.images[: chosen.verify_images], build_dir=keep)
+    images = learned.images[: chosen.verify_images]
+    return verify.run_program(learned.program, images, build_dir=keep, waves=waves)

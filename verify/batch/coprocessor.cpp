@@ -1,6 +1,7 @@
 // The bus partners of `MatmulCoprocessor` in C++: an AXI4 memory and an AXI4-Lite master, one call per transfer.
 //
-// What is compiled begins with a definition of TETRIT_BUS_BYTES and of TETRIT_QUIET(top), which sets every input to 0.
+// What is compiled begins with a definition of TETRIT_BUS_BYTES and of TETRIT_QUIET(top), which sets every input to 0;
+// with waveforms, `waves.cpp` comes before.
 // A cycle: inputs are applied, outputs settle, transfers are noted, the clock rises. Read bursts are served in order.
 #include <cstdint>
 #include <cstdio>
@@ -73,14 +74,24 @@ struct Design {
     Offer ar, aw, w;
     int64_t breaches = 0;
     char message[200] = {};
+#ifdef TETRIT_WAVES
+    Waves waves;
+    std::vector<int64_t> stores;  // pairs of cycle and address
+#endif
 
     explicit Design(int seed) {
+#ifdef TETRIT_WAVES
+        context.traceEverOn(true);
+#endif
         context.randReset(2);
         context.randSeed(seed);
         top = new Vtop{&context, "dut"};
         TETRIT_QUIET((*top));
     }
     ~Design() {
+#ifdef TETRIT_WAVES
+        waves.close();
+#endif
         top->final();
         delete top;
     }
@@ -143,9 +154,15 @@ struct Design {
         if (b_offered) t.m_axi_bresp = answers.front().response;
         t.clk = 0;
         t.eval();
+#ifdef TETRIT_WAVES
+        waves.settled(cycle);
+#endif
         if (!t.rst) transfers(ar_ready, aw_ready, w_ready);
         t.clk = 1;
         t.eval();
+#ifdef TETRIT_WAVES
+        waves.risen(cycle);
+#endif
         ++cycle;
     }
 
@@ -195,6 +212,9 @@ struct Design {
         } else {
             burst.response = code;
         }
+#ifdef TETRIT_WAVES
+        stores.insert(stores.end(), {cycle, static_cast<int64_t>(burst.address)});
+#endif
         if (beat.last != (burst.beats == 1)) breach("WLAST is not with the burst's last beat", burst.address);
         burst.address += kBytes;
         if (--burst.beats == 0) {
@@ -304,6 +324,20 @@ int64_t tetrit_breaches(const Design* design, const char** message) {
     *message = design->message;
     return design->breaches;
 }
+
+#ifdef TETRIT_WAVES
+void tetrit_waves(Design* design, Sink sink, int64_t first, int64_t end) { design->waves.begin(*design->top, sink, first, end); }
+
+void tetrit_waves_end(Design* design) { design->waves.close(); }
+
+// How many words were stored since `tetrit_stores_clear`, and a pair of cycle and address of each.
+int64_t tetrit_stores(const Design* design, const int64_t** pairs) {
+    *pairs = design->stores.data();
+    return static_cast<int64_t>(design->stores.size() / 2);
+}
+
+void tetrit_stores_clear(Design* design) { design->stores.clear(); }
+#endif
 
 #pragma GCC visibility pop
 }  // extern "C"

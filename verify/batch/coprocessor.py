@@ -14,8 +14,9 @@ import numpy.typing as npt
 from tetrit import checks
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.verify.batch.library import Library
-from tetrit.verify.batch.source import data_ports, quiet
+from tetrit.verify.batch.source import data_ports, quiet, with_waves
 from tetrit.verify.building import Port
+from tetrit.verify.waves.tap import Tap
 
 CHANNELS = ("AR", "R", "AW", "W", "B")
 _DRIVER = Path(__file__).with_name("coprocessor.cpp")
@@ -27,8 +28,8 @@ _RESPONSES = {"read": (0, _SLAVE_ERROR), "write": (1, _SLAVE_ERROR)}
 _RESPONSES |= {f"{kind} decode": (write, _DECODE_ERROR) for kind, (write, _) in _RESPONSES.items()}
 
 
-def coprocessor_source(ports: Sequence[Port]) -> str:
-    """Return the C++ of the bus partners for a design with these ports.
+def coprocessor_source(ports: Sequence[Port], *, waves: bool = False) -> str:
+    """Return the C++ of the bus partners for a design with these ports, which can record it with `waves`.
 
     Raises
     ------
@@ -40,7 +41,8 @@ def coprocessor_source(ports: Sequence[Port]) -> str:
         raise InvalidValueError(f"`m_axi_rdata` must have 32 bits, or a multiple of 64 up to 512, got {width}")
     lines = " ".join(quiet(port, "top.") for port in data_ports(ports, inputs=True))
     text = _DRIVER.read_text(encoding="utf-8")
-    return f"#define TETRIT_BUS_BYTES {width // 8}\n#define TETRIT_QUIET(top) {lines} top.clk = 0; top.rst = 0;\n{text}"
+    head = f"#define TETRIT_BUS_BYTES {width // 8}\n#define TETRIT_QUIET(top) {lines} top.clk = 0; top.rst = 0;\n"
+    return with_waves(head + text) if waves else head + text
 
 
 class BatchCoprocessor:
@@ -65,6 +67,8 @@ class BatchCoprocessor:
         Probability that AR, R, AW, W and B wait in a cycle.
     seed : int
         Of the waits, and of what registers without a reset hold at first.
+    tap : Tap, optional
+        A window that is recorded, by a library that was built for it.
 
     Raises
     ------
@@ -83,6 +87,7 @@ class BatchCoprocessor:
         write_latency: int = 1,
         stall: Sequence[float] = (0.0,) * 5,
         seed: int = 1,
+        tap: Tap | None = None,
     ) -> None:
         if not isinstance(memory, np.ndarray) or memory.dtype != np.uint8 or memory.ndim != 1:
             raise TypeError("`memory` must be an array of uint8 with one axis")
@@ -95,12 +100,18 @@ class BatchCoprocessor:
         if max(waits) >= 1.0:
             raise InvalidValueError(f"`stall` must be less than 1, got {max(waits)}")
         seed = checks.integer("seed", seed, minimum=0, maximum=2**31 - 1)
+        if tap is not None and not library.waves:
+            raise InvalidValueError("`tap` needs a library that was built with `waves`")
         self.memory = memory
+        self.records = library.waves
+        self._tap = tap
         self._code = _functions(library)
         self._design = self._code.tetrit_open(seed)
         self._code.tetrit_memory(self._design, memory.ctypes.data, memory.size)
         pauses = (ctypes.c_uint32 * len(waits))(*(int(wait * 2**32) for wait in waits))
         self._code.tetrit_bus(self._design, *latencies, pauses, 2 * seed + 1)
+        if tap is not None:
+            tap.attach(self._code, self._design)
         self.reset()
 
     def __enter__(self) -> Self:
@@ -116,6 +127,8 @@ class BatchCoprocessor:
         if self._design is not None:
             self._code.tetrit_close(self._design)
             self._design = None
+            if self._tap is not None:
+                self._tap.check()
 
     @property
     def cycle(self) -> int:
@@ -128,6 +141,17 @@ class BatchCoprocessor:
         message = ctypes.c_char_p()
         count = int(self._code.tetrit_breaches(self._design, ctypes.byref(message)))
         return count, (message.value or b"").decode()
+
+    def stores(self) -> npt.NDArray[np.int64]:
+        """Return cycle and address of each word that was stored since the last call, shape (n, 2).
+
+        Of a library that was built with `waves`; a word is stored once both its data and its address are there.
+        """
+        pairs = ctypes.POINTER(ctypes.c_int64)()
+        count = int(self._code.tetrit_stores(self._design, ctypes.byref(pairs)))
+        found = np.array(np.ctypeslib.as_array(pairs, (count, 2)) if count else np.zeros((0, 2)), dtype=np.int64)
+        self._code.tetrit_stores_clear(self._design)
+        return found
 
     def reset(self) -> None:
         """Reset the design and the bus for one cycle; the memory stays."""
@@ -214,6 +238,9 @@ def _functions(library: Library) -> ctypes.CDLL:
         "tetrit_read": (ctypes.c_int, [handle, ctypes.c_uint32, words, count]),
         "tetrit_breaches": (count, [handle, ctypes.POINTER(ctypes.c_char_p)]),
     }
+    if library.waves:
+        signatures["tetrit_stores"] = (count, [handle, ctypes.POINTER(ctypes.POINTER(count))])
+        signatures["tetrit_stores_clear"] = (None, [handle])
     for name, (result, arguments) in signatures.items():
         function = getattr(code, name)
         function.restype, function.argtypes = result, arguments

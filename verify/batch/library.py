@@ -10,6 +10,7 @@ from tetrit.verify.batch.source import rows_source
 from tetrit.verify.building import (
     CXX_FLAGS,
     VERILATOR_FLAGS,
+    WAVES_FLAGS,
     Port,
     cached,
     call,
@@ -42,10 +43,13 @@ class Library:
         The shared library; beside it ``design.v``, from which it was made.
     ports : tuple of Port
         Ports of the top module.
+    waves : bool
+        Whether it can record waveforms.
     """
 
     path: Path
     ports: tuple[Port, ...]
+    waves: bool = False
 
 
 def build_library(
@@ -56,6 +60,7 @@ def build_library(
     directory: Path,
     optimisation: int = 1,
     driver: str | None = None,
+    waves: bool = False,
 ) -> Library:
     """Make a batch model, or find the one that was made before.
 
@@ -75,6 +80,9 @@ def build_library(
         Of the C++ compiler. 1 is built soonest; 3 pays for runs of minutes.
     driver : str, optional
         C++ in place of that of `tetrit.verify.batch.source.rows_source`; it may include ``Vtop.h``.
+    waves : bool
+        Whether the model is to record waveforms; a `driver` must do so by itself, with what
+        `tetrit.verify.batch.source.with_waves` puts before it.
 
     Returns
     -------
@@ -89,24 +97,33 @@ def build_library(
         If Verilator or the compiler fails; its first complaint is quoted.
     """
     found = ports(verilog, top)
-    text = rows_source(found) if driver is None else driver
+    text = rows_source(found, waves=waves) if driver is None else driver
+    options = _VERILATOR_FLAGS + (WAVES_FLAGS if waves else ())
     flags = (*_CXX_FLAGS, f"-O{optimisation}")
-    digest = key(verilog, top, text, *VERILATOR_FLAGS, *_VERILATOR_FLAGS, *flags, _COLD, *identity(toolchain))
+    digest = key(verilog, top, text, *VERILATOR_FLAGS, *options, *flags, _COLD, *identity(toolchain))
     folder = cached(
         directory.resolve(),
         f"{top}-batch-{digest}",
-        lambda aside: _make(verilog, top, text, f"-O{optimisation}", toolchain, directory.resolve(), aside),
+        lambda aside: _make(verilog, top, text, options, flags, toolchain, directory.resolve(), aside),
     )
-    return Library(path=folder / _NAME, ports=tuple(found))
+    return Library(path=folder / _NAME, ports=tuple(found), waves=waves)
 
 
 def _make(
-    verilog: str, top: str, driver: str, optimisation: str, toolchain: Toolchain, directory: Path, aside: Path
+    verilog: str,
+    top: str,
+    driver: str,
+    options: tuple[str, ...],
+    flags: tuple[str, ...],
+    toolchain: Toolchain,
+    directory: Path,
+    aside: Path,
 ) -> None:
     """Build the library into the directory `aside`."""
-    made = verilate(verilog, top, _VERILATOR_FLAGS, toolchain, aside)
+    made = verilate(verilog, top, options, toolchain, aside)
     work = aside / "work"
-    library, headers = runtime(made, ("verilated.h",), (*_CXX_FLAGS, optimisation), toolchain, directory)
+    *common, optimisation = flags
+    library, headers = runtime(made, ("verilated.h",), flags, toolchain, directory)
     (work / _DRIVER).write_text(driver, encoding="utf-8")
     hot = [*made.hot, work / _DRIVER]
     size = sum(path.stat().st_size for path in hot)
@@ -117,7 +134,7 @@ def _make(
     else:
         grouped = [*(([path], optimisation) for path in hot), (made.cold, _COLD)]
     units = [(work / f"unit_{number}.cpp", paths, [level]) for number, (paths, level) in enumerate(grouped)]
-    objects = [*compiled(units, (*_CXX_FLAGS, *headers, f"-I{work}"), toolchain), *library]
+    objects = [*compiled(units, (*common, *headers, f"-I{work}"), toolchain), *library]
     link = [toolchain.compiler, "-shared", *map(str, objects), "-o", str(aside / _NAME), "-pthread"]
     call("the linker", link, toolchain.environment)
     shutil.rmtree(work)

@@ -15,6 +15,7 @@ from tetrit.errors import InvalidValueError, unknown_name
 from tetrit.verify.batch.library import Library
 from tetrit.verify.batch.source import container_bytes, data_ports, words
 from tetrit.verify.building import Port
+from tetrit.verify.waves.tap import Tap
 
 Array = npt.NDArray[Any]
 
@@ -69,7 +70,12 @@ class BatchModel:
         return {port.name: port.bits for port in data_ports(self.library.ports, inputs=False)}
 
     def run(
-        self, inputs: Mapping[str, npt.ArrayLike], *, outputs: Sequence[str] | None = None, threads: int = 1
+        self,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        outputs: Sequence[str] | None = None,
+        threads: int = 1,
+        tap: Tap | None = None,
     ) -> dict[str, Array]:
         """Apply rows of inputs; return rows of outputs.
 
@@ -83,6 +89,8 @@ class BatchModel:
             Which outputs to return; default all.
         threads : int
             Lanes that run at once.
+        tap : Tap, optional
+            A window that is recorded of the only lane, by a library that was built for it; the reset is cycle 0.
 
         Returns
         -------
@@ -111,13 +119,16 @@ class BatchModel:
         wanted = [port for port in sampled if outputs is None or port.name in outputs]
         found = {port.name: np.zeros(shape + _tail(port), dtype=_dtype(port)) for port in wanted}
         lanes = int(np.prod(shape[:-1]))
+        if tap is not None and (lanes != 1 or not self.library.waves):
+            raise InvalidValueError("waveforms are of one lane, of a library that was built with `waves`")
         flat = [column.reshape(lanes, shape[-1], *_tail(port)) for port, column in zip(given, columns, strict=True)]
         results = [
             found[port.name].reshape(lanes, shape[-1], *_tail(port)) if port.name in found else None for port in sampled
         ]
 
         def one(lane: int) -> None:
-            self._run([column[lane] for column in flat], [None if r is None else r[lane] for r in results], shape[-1])
+            places = [None if r is None else r[lane] for r in results]
+            self._run([column[lane] for column in flat], places, shape[-1], tap)
 
         if threads == 1 or lanes == 1:
             for lane in range(lanes):
@@ -127,16 +138,20 @@ class BatchModel:
                 list(pool.map(one, range(lanes)))
         return found
 
-    def _run(self, columns: Sequence[Array], results: Sequence[Array | None], rows: int) -> None:
+    def _run(self, columns: Sequence[Array], results: Sequence[Array | None], rows: int, tap: Tap | None) -> None:
         """Run one lane in a new instance."""
         arrays = (ctypes.c_void_p * max(1, len(columns)))(*(column.ctypes.data for column in columns))
         places = (ctypes.c_void_p * max(1, len(results)))(*(None if r is None else r.ctypes.data for r in results))
         design = self._code.tetrit_open(self.seed)
         try:
+            if tap is not None:
+                tap.attach(self._code, design)
             self._code.tetrit_reset(design)
             self._code.tetrit_run(design, rows, arrays, places)
         finally:
             self._code.tetrit_close(design)
+        if tap is not None:
+            tap.check()
 
 
 def _dtype(port: Port) -> np.dtype[Any]:

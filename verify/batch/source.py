@@ -1,8 +1,19 @@
 """The authority for the C++ around a batch model: typed copies between arrays and ports, clock and reset."""
 
-__all__ = ["CLOCK", "RESET", "container_bytes", "data_ports", "member", "quiet", "rows_source", "words"]
+__all__ = [
+    "CLOCK",
+    "RESET",
+    "container_bytes",
+    "data_ports",
+    "member",
+    "quiet",
+    "rows_source",
+    "with_waves",
+    "words",
+]
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tetrit.verify.building import Port
 
@@ -20,13 +31,23 @@ namespace {
 struct Design {
     VerilatedContext context;
     Vtop* top;
+#ifdef TETRIT_WAVES
+    Waves waves;
+    int64_t cycle = 0;
+#endif
 
     explicit Design(int seed) {
+#ifdef TETRIT_WAVES
+        context.traceEverOn(true);
+#endif
         context.randReset(2);
         context.randSeed(seed);
         top = new Vtop{&context, "dut"};
     }
     ~Design() {
+#ifdef TETRIT_WAVES
+        waves.close();
+#endif
         top->final();
         delete top;
     }
@@ -55,9 +76,25 @@ void tetrit_run(Design* design, int64_t rows, const void* const* inputs, void* c
     }
 }
 
+#ifdef TETRIT_WAVES
+void tetrit_waves(Design* design, Sink sink, int64_t first, int64_t end) {
+    design->waves.begin(*design->top, sink, first, end);
+}
+
+void tetrit_waves_end(Design* design) { design->waves.close(); }
+#endif
+
 #pragma GCC visibility pop
 }  // extern "C"
 """
+
+_SETTLED, _RISEN = "design->waves.settled(design->cycle);", "design->waves.risen(design->cycle++);"
+_WAVES = Path(__file__).with_name("waves.cpp")
+
+
+def with_waves(driver: str) -> str:
+    """Return a driver that can record what it drives; see ``waves.cpp``."""
+    return f"{_WAVES.read_text(encoding='utf-8')}\n{driver}"
 
 
 def container_bytes(bits: int) -> int:
@@ -80,10 +117,11 @@ def data_ports(ports: Sequence[Port], *, inputs: bool) -> list[Port]:
     return [port for port in ports if port.is_input == inputs and port.name not in (CLOCK, RESET)]
 
 
-def rows_source(ports: Sequence[Port]) -> str:
+def rows_source(ports: Sequence[Port], *, waves: bool = False) -> str:
     """Return the C++ of a library that applies one row of inputs per cycle and samples the outputs in the same cycle.
 
-    Outputs of a row are those while its inputs are applied, before the clock edge that ends it.
+    Outputs of a row are those while its inputs are applied, before the clock edge that ends it. With `waves` it can
+    record; reset is cycle 0 then.
     """
     names = {port.name for port in ports}
     clocked = CLOCK in names
@@ -91,21 +129,24 @@ def rows_source(ports: Sequence[Port]) -> str:
     still = [quiet(port) for port in given]
     if RESET in names:
         still.append("top.rst = 1;")
-    edge = ["top.clk = 0;", "top.eval();", "top.clk = 1;", "top.eval();"] if clocked else ["top.eval();"]
-    reset = [*still, *edge, *(["top.rst = 0;"] if RESET in names else [])]
+    low = ["top.clk = 0;", "top.eval();"] if clocked else ["top.eval();"]
+    high = ["top.clk = 1;", "top.eval();"] if clocked else []
+    if waves:
+        low, high = [*low, _SETTLED], [*high, _RISEN if clocked else "++design->cycle;"]
+    reset = [*still, *low, *high, *(["top.rst = 0;"] if RESET in names else [])]
     pointers = [
         f"const auto* in_{index} = static_cast<const {_type(port)}*>(inputs[{index}]);"
         for index, port in enumerate(given)
     ] + [f"auto* out_{index} = static_cast<{_type(port)}*>(outputs[{index}]);" for index, port in enumerate(sampled)]
     row = [_applied(port, f"in_{index}") for index, port in enumerate(given)]
-    row += edge[:2] if clocked else edge
+    row += low
     row += [_sampled(port, f"out_{index}") for index, port in enumerate(sampled)]
-    row += edge[2:] if clocked else []
+    row += high
     parts = {"@RESET@": (reset, 4), "@POINTERS@": (pointers, 4), "@ROW@": (row, 8)}
     text = _TEXT
     for mark, (lines, indent) in parts.items():
         text = text.replace(mark, "\n".join(" " * indent + line for line in lines))
-    return text
+    return with_waves(text) if waves else text
 
 
 def _type(port: Port) -> str:

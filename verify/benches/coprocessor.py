@@ -32,7 +32,7 @@ Stimulus, one entry of each list a case (``_i`` is the case's number):
 
 Offsets of registers: ``control``, ``status_offset``, and values ``start``, ``abort``, ``clear``.
 
-Observed: ``cycles``, ``mismatches``, ``counters`` per case.
+Observed: ``cycles``, ``mismatches``, ``counters`` per case, and ``ended``, its last cycle since the simulation began.
 """
 
 __all__: list[str] = []
@@ -303,14 +303,16 @@ def _waits(key: str, probability: float) -> Iterator[bool]:
 async def coprocessor(dut: Any) -> None:
     """Run all cases, then fail if any had a mismatch."""
     arrays = files.load()
+    files.end_with_window()
     tb = TB(dut, arrays)
     await tb.reset()
     messages = await tb.misuse()
-    cycles, mismatches, counters = [], [], []
+    cycles, mismatches, counters, ended = [], [], [], []
     width = len(arrays["counter_offsets"])
     for case in range(len(arrays["act"])):
         taken, complaints, counted = await tb.run(case)
         cycles.append(taken)
+        ended.append(files.cycle() - 1)
         mismatches.append(len(complaints))
         counters.append(counted or [-1] * width)
         messages += [f"case {case}: {text}" for text in complaints]
@@ -319,6 +321,7 @@ async def coprocessor(dut: Any) -> None:
         {
             "cycles": np.array(cycles, dtype=np.int64),
             "mismatches": np.array(mismatches, dtype=np.int64),
+            "ended": np.array(ended, dtype=np.int64),
             "counters": np.array(counters, dtype=np.int64).reshape(-1, width),
         },
         messages,

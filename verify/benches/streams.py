@@ -27,7 +27,8 @@ Stimulus, with `S` a stream's name and words as rows of little-endian bytes:
 
 Cycle 0 is the first in which sources may offer words; counting ends with the cycle in which the last word is taken.
 Checked in every case: every word and its order; payload and valid hold until ready; nothing is left over; cycles.
-Observed: ``words_S`` and ``start_S`` of each sink, ``cycles`` and ``mismatches`` per case.
+Observed: ``words_S`` and ``start_S`` of each sink, and ``taken_S``, the cycle of each word since the simulation began;
+``cycles`` and ``mismatches`` per case, ``began``, its cycle 0, and ``wrong_at``, that of its first mismatch, or -1.
 """
 
 __all__: list[str] = []
@@ -147,6 +148,7 @@ class Sink(_Stream):
     def begin_case(self, case: int, seed: int) -> None:
         self.begin(case, seed)
         self.seen, self.seen_at, self.complaints = [], [], []
+        self.complained_at: list[int] = []
         self.refused = None
         self.set_ready()
 
@@ -163,15 +165,25 @@ class Sink(_Stream):
         if offered or self.refused is not None:
             word = int(self.payload.value)
             if self.refused is not None and not offered:
-                self.complaints.append(f"cycle {cycle - 1}: {self.name} drops valid before ready")
+                self.complain(cycle - 1, "drops valid before ready")
             elif self.refused is not None and word != self.refused:
-                self.complaints.append(f"cycle {cycle - 1}: {self.name} changes its payload before ready")
+                self.complain(cycle - 1, "changes its payload before ready")
             if moved:
                 self.seen.append(word)
                 self.seen_at.append(cycle - 1)
             self.refused = word if offered and not moved else None
         self.set_ready()
         return moved
+
+    def complain(self, cycle: int, text: str) -> None:
+        """Take note of a breach of the protocol."""
+        self.complaints.append(f"cycle {cycle}: {self.name} {text}")
+        self.complained_at.append(cycle)
+
+    def wrong_at(self) -> list[int]:
+        """Return the cycles of the case in which something was wrong."""
+        pairs = zip(self.seen, self.words, self.seen_at, strict=False)
+        return [*self.complained_at, *(at for seen, expected, at in pairs if seen != expected)]
 
 
 class TB:
@@ -183,6 +195,8 @@ class TB:
         self.sources = [Source(dut, str(name), arrays) for name in arrays["sources"]]
         self.sinks = [Sink(dut, str(name), arrays) for name in arrays["sinks"]]
         self.edge = RisingEdge(dut.clk)
+        self.began: list[int] = []
+        self.wrong_at: list[int] = []
         Clock(dut.clk, 2, "step").start(start_high=False)
 
     async def reset(self) -> None:
@@ -203,6 +217,7 @@ class TB:
             sink.begin_case(case, seed)
         for source in self.sources:
             source.begin_case(case, seed, self.sinks[0])
+        self.began.append(files.cycle())
         cycle, moved_at, cycles, quiet = 0, 0, -1, 0
         patience = int(self.arrays["patience"])
         while cycle != cut and quiet < _QUIET_CYCLES and cycle - moved_at < patience:
@@ -234,6 +249,8 @@ class TB:
             if cycles >= 0 and predicted >= 0 and (cycles < predicted if waits else cycles != predicted):
                 wrong += 1
                 complaints.append(f"{cycles} cycles, the model says {'at least ' if waits else ''}{predicted}")
+        first = min((at for sink in self.sinks for at in sink.wrong_at()), default=max(cycle - 1, 0))
+        self.wrong_at.append(self.began[-1] + first if wrong else -1)
         if cut >= 0 or wrong:
             await self.reset()
         return cycles, wrong, [f"case {case}: {text}" for text in complaints]
@@ -260,25 +277,31 @@ def _compare(sink: Sink, *, broken_off: bool) -> tuple[int, list[str]]:
 async def streams(dut: Any) -> None:
     """Run all cases, then fail if any had a mismatch."""
     arrays = files.load()
+    files.end_with_window()
     tb = TB(dut, arrays)
     await tb.reset()
     results = []
     messages: list[str] = []
     seen: dict[str, list[list[int]]] = {sink.name: [] for sink in tb.sinks}
+    taken: dict[str, list[int]] = {sink.name: [] for sink in tb.sinks}
     for case in range(len(arrays["cut"])):
         cycles, wrong, texts = await tb.run(case)
         results.append((cycles, wrong))
         messages += texts
         for sink in tb.sinks:
             seen[sink.name].append(sink.seen)
+            taken[sink.name] += [tb.began[case] + at for at in sink.seen_at]
     observed: dict[str, Any] = {
         "cycles": np.array([cycles for cycles, _ in results], dtype=np.int64),
         "mismatches": np.array([wrong for _, wrong in results], dtype=np.int64),
+        "began": np.array(tb.began, dtype=np.int64),
+        "wrong_at": np.array(tb.wrong_at, dtype=np.int64),
     }
     for sink in tb.sinks:
         n_bytes = -(-sink.bits // 8)
         joined = b"".join(word.to_bytes(n_bytes, "little") for words in seen[sink.name] for word in words)
         observed[f"words_{sink.name}"] = np.frombuffer(joined, dtype=np.uint8).reshape(-1, n_bytes)
         observed[f"start_{sink.name}"] = np.cumsum([0, *(len(words) for words in seen[sink.name])])
+        observed[f"taken_{sink.name}"] = np.array(taken[sink.name], dtype=np.int64)
     files.save(observed, messages)
     files.report(messages)

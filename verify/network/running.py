@@ -22,6 +22,9 @@ from tetrit.verify.bench import Workbench
 from tetrit.verify.results import BenchResult
 from tetrit.verify.suites import coprocessor
 from tetrit.verify.suites.coprocessor_tasks import emitted
+from tetrit.verify.suites.coprocessor_waves import STATES, Stores
+from tetrit.verify.waves import Tap, Waves
+from tetrit.verify.waves.tracks import number_tracks
 
 Memory = npt.NDArray[np.uint8]
 
@@ -172,15 +175,17 @@ def _bench(
     )
 
 
-def build_coprocessor(unit: Coprocessor, *, build_dir: Path | None = None) -> Library:
+def build_coprocessor(unit: Coprocessor, *, build_dir: Path | None = None, waves: Waves | None = None) -> Library:
     """Build the executable co-processor that `run_network` takes; it is kept in `build_dir`.
+
+    With `waves` it can record waveforms.
 
     Raises
     ------
     ToolError
         A tool is missing, too old, or failed.
     """
-    return Workbench(build_dir).coprocessor(emitted(unit))
+    return Workbench(build_dir, waves=waves).coprocessor(emitted(unit))
 
 
 def run_network(
@@ -191,6 +196,8 @@ def run_network(
     build_dir: Path | None = None,
     timing: MemoryTiming | None = None,
     seed: int = 0,
+    waves: Waves | None = None,
+    name: str = "the co-processor",
 ) -> NetworkRun:
     """Run images through a network from start to end on the Verilated co-processor.
 
@@ -213,6 +220,10 @@ def run_network(
         sum over all jobs must be within 2 percent.
     seed : int
         Of the waits.
+    waves : Waves, optional
+        What is recorded, in a second run as far as the window goes, by a library that can.
+    name : str
+        Of the run, in waveforms.
 
     Returns
     -------
@@ -233,26 +244,78 @@ def run_network(
         wanted = ", ".join(["images", *map(str, graph.tensors[graph.inputs[0]].shape)])
         raise InvalidValueError(f"`x` must have shape ({wanted}), got {images.shape}")
     checks.integer("seed", seed, minimum=0)
-    built = build_coprocessor(program.unit, build_dir=build_dir) if library is None else library
+    built = build_coprocessor(program.unit, build_dir=build_dir, waves=waves) if library is None else library
     timing = timing or MemoryTiming()
     n_images, batch = len(images), program.batch
     padded = np.zeros((-(-n_images // batch) * batch, *images.shape[1:]), dtype=np.int64)
     padded[:n_images] = images
+    history = _History()
+    run = _passes(program, built, padded, timing, seed, history)
+    run.outputs = {output: found[:n_images] for output, found in run.outputs.items()}
+    if waves is not None and built.waves:
+        mismatch = history.mismatch
+        window = waves.window(mismatch)
+        shown = [number for number, cycle in enumerate(history.began) if cycle < window[1]]
+        added = number_tracks(
+            window, [history.began[n] for n in shown], batch=True, names=[history.names[n] for n in shown]
+        )
+        with waves.record(
+            name,
+            "MatmulCoprocessor",
+            mismatch=mismatch,
+            tracks=[*added, *history.stores.tracks(program.unit, window)],
+            enumerations=STATES,
+            ports=[port.name for port in built.ports],
+        ) as tap:
+            _passes(program, built, padded, timing, seed, _History(), tap)
+    return run
+
+
+@dataclass(kw_only=True)
+class _History:
+    """When the jobs of a run began, and what they stored."""
+
+    names: list[str] = field(default_factory=list)
+    began: list[int] = field(default_factory=list)
+    stores: Stores = field(default_factory=Stores)
+    complained: int | None = None
+
+    @property
+    def mismatch(self) -> int | None:
+        """The cycle of the first wrong word, or the last one of the first job that was wrong in another way."""
+        found = [cycle for cycle in (self.stores.first_wrong, self.complained) if cycle is not None]
+        return min(found, default=None)
+
+
+def _passes(
+    program: JobProgram,
+    library: Library,
+    x: npt.NDArray[np.int64],
+    timing: MemoryTiming,
+    seed: int,
+    history: _History,
+    tap: Tap | None = None,
+) -> NetworkRun:
+    """Run all batches; with `tap` as far as the window goes."""
     run = NetworkRun(exact=not any(timing.stall))
-    outputs: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in graph.outputs}
+    outputs: dict[str, list[npt.NDArray[np.int64]]] = {name: [] for name in program.graph.outputs}
     memory = program.memory()
-    with _design(built, memory, timing, seed) as design:
-        for start in range(0, len(padded), batch):
-            _pass(program, design, padded[start : start + batch], run, timing)
+    with _design(library, memory, timing, seed, tap) as design:
+        for start in range(0, len(x), program.batch):
+            _pass(program, design, x[start : start + program.batch], run, timing, history, tap)
+            if tap is not None and design.cycle >= tap.end:
+                return run
             for name, found in outputs.items():
                 found.append(program.read(memory, name))
         run.breaches = design.breaches[0]
-    run.outputs = {name: np.concatenate(found)[:n_images] for name, found in outputs.items()}
+    run.outputs = {name: np.concatenate(found) for name, found in outputs.items()}
     return run
 
 
 @contextmanager
-def _design(library: Library, memory: Memory, timing: MemoryTiming, seed: int) -> Iterator[BatchCoprocessor]:
+def _design(
+    library: Library, memory: Memory, timing: MemoryTiming, seed: int, tap: Tap | None
+) -> Iterator[BatchCoprocessor]:
     with BatchCoprocessor(
         library,
         memory,
@@ -260,12 +323,19 @@ def _design(library: Library, memory: Memory, timing: MemoryTiming, seed: int) -
         write_latency=timing.write_latency,
         stall=timing.stall,
         seed=seed,
+        tap=tap,
     ) as design:
         yield design
 
 
 def _pass(
-    program: JobProgram, design: BatchCoprocessor, x: npt.NDArray[np.int64], run: NetworkRun, timing: MemoryTiming
+    program: JobProgram,
+    design: BatchCoprocessor,
+    x: npt.NDArray[np.int64],
+    run: NetworkRun,
+    timing: MemoryTiming,
+    history: _History,
+    tap: Tap | None,
 ) -> None:
     """Run one batch."""
     golden = program.graph.trace(x)
@@ -274,15 +344,23 @@ def _pass(
     model = memory.copy()
     known: dict[Any, int] = {}
     for step, after in program.simulate(model):
+        if tap is not None and design.cycle >= tap.end:
+            return
         check = run.nodes.setdefault(step.node, NodeCheck(node=step.node))
         if isinstance(step, JobStep):
             if step.job not in known:
                 known[step.job] = count(step.job, program.unit, timing).cycles
+            history.names.append(step.name)
+            history.began.append(design.cycle)
             _job(program, design, step, known[step.job], check, run.exact)
+            if design.records and tap is None:
+                history.stores.add(design, after, program.unit.data_bytes)
         else:
             program.host(step, memory)
         for name in program.given(step):
             _compare(name, program.read(memory, name), golden[name], check)
+        if history.complained is None and check.message:
+            history.complained = max(design.cycle - 1, 0)
         model = after
     run.stray_bytes += int((memory != model).sum())
     run.passes += 1

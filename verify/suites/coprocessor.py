@@ -30,6 +30,9 @@ from tetrit.verify.model import Model
 from tetrit.verify.results import BenchResult
 from tetrit.verify.simulate import simulate
 from tetrit.verify.suites.coprocessor_jobs import Case, Waits
+from tetrit.verify.suites.coprocessor_waves import STATES
+from tetrit.verify.waves import Waves
+from tetrit.verify.waves.tracks import number_tracks
 
 COUNTERS = ("BUSY", "STALLED", "GATED", "STEPS", "READ_WORDS", "WRITTEN_WORDS")
 _ACTS = {"": 0, "abort": 1, "reset": 2, "poke": 3}
@@ -201,11 +204,28 @@ def counters(case: Case, session: Session) -> list[int]:
 
 
 def simulate_cases(
-    model: Model, unit: Coprocessor, cases: Sequence[Case], *, name: str, seed: int = 0
+    model: Model, unit: Coprocessor, cases: Sequence[Case], *, name: str, seed: int = 0, waves: Waves | None = None
 ) -> tuple[BenchResult, dict[str, npt.NDArray[Any]]]:
-    """Run cases under cocotb on a model; return the result, and what the bench observed."""
+    """Run cases under cocotb on a model; return the result, and what the bench observed.
+
+    With `waves` they run again as far as the window goes, on a model that can record it. A mismatch is known by the end
+    of its case.
+    """
     arrays = stimulus(cases, unit, seed=seed)
     observed = simulate(model, "coprocessor", arrays)
+    if waves is not None and model.waves:
+        wrong = np.flatnonzero(observed["mismatches"])
+        mismatch = int(observed["ended"][wrong[0]]) if wrong.size else None
+        began = np.concatenate([[0], observed["ended"][:-1] + 1])
+        with waves.record(
+            name,
+            "MatmulCoprocessor",
+            mismatch=mismatch,
+            tracks=number_tracks(waves.window(mismatch), began, batch=False),
+            enumerations=STATES,
+            ports=[port.name for port in model.ports],
+        ) as tap:
+            simulate(model, "coprocessor", arrays, tap)
     predicted = arrays["counters"][:, 0]
     messages = [str(text) for text in observed["messages"]]
     return summed(cases, observed["mismatches"], observed["cycles"], predicted, messages, name), observed

@@ -22,6 +22,7 @@ from tetrit.verify.suites.coprocessor_jobs import Case, Waits, interrupted_cases
 from tetrit.verify.suites.coprocessor_network import chain, digits_layers
 from tetrit.verify.suites.designs import Designs
 from tetrit.verify.suites.job import Task
+from tetrit.verify.waves import Waves
 
 DEFAULT_CASES = 280
 SLOW = Waits(read_latency=20, write_latency=12, stall=(0.1, 0.1, 0.1, 0.1, 0.1))
@@ -155,7 +156,9 @@ def slow_cases(unit: Coprocessor, rng: np.random.Generator, count: int) -> list[
     return made
 
 
-def network_result(library: Library, unit: Coprocessor, images: int | None = None) -> tuple[BenchResult, float]:
+def network_result(
+    library: Library, unit: Coprocessor, images: int | None = None, waves: Waves | None = None
+) -> tuple[BenchResult, float]:
     """Run the digit network on held-out images, job after job; return the result and the share of images it gets right.
 
     The cycles of every job must be the model's.
@@ -169,7 +172,8 @@ def network_result(library: Library, unit: Coprocessor, images: int | None = Non
         cases.append(Case(job=job, memory=memory, tolerance=0.0))
         outcome = execute(memory, job, unit)
         memory = outcome.memory
-    result, _ = run_batch(library, unit, cases, name=f"digits on SIMD {unit.machine.rows}x{unit.machine.cols}")
+    name = f"digits on SIMD {unit.machine.rows}x{unit.machine.cols}"
+    result, _ = run_batch(library, unit, cases, name=name, waves=waves)
     values = network.decode(outcome.codes)
     return result, float((values.argmax(axis=1) == labels).mean())
 
@@ -192,7 +196,7 @@ def _protocol(
     workbench: Workbench, name: str, unit: Coprocessor, verilog: Callable[[], str], seed: list[int], count: int
 ) -> list[BenchResult]:
     """Run jobs, misuse and interruptions under cocotb, with a memory that never waits and with one that does."""
-    model = workbench.build(verilog())
+    model = workbench.build(verilog(), waves=workbench.waves is not None)
     results = []
     for stalls in (False, True):
         rng = np.random.default_rng([*seed, int(stalls)])
@@ -200,7 +204,8 @@ def _protocol(
         made += misuse_cases(unit, rng, stalls=stalls)
         made += interrupted_cases(unit, rng, _PROTOCOL_JOBS, stalls=stalls)
         title = f"MatmulCoprocessor {name}, {'memory that waits' if stalls else 'misuse and interruptions'}"
-        results.append(simulate_cases(model, unit, made, name=title, seed=int(rng.integers(2**31)))[0])
+        case_seed = int(rng.integers(2**31))
+        results.append(simulate_cases(model, unit, made, name=title, seed=case_seed, waves=workbench.waves)[0])
     return results
 
 
@@ -211,17 +216,18 @@ def _batch(
     library = workbench.coprocessor(verilog())
     rng = np.random.default_rng([*seed, 2])
     plain = [case for case in random_cases(unit, rng, 2 * count, stalls=False) if not case.act][:count]
-    exact, _ = run_batch(library, unit, plain, name=f"MatmulCoprocessor {name}, exact cycles")
+    exact, _ = run_batch(library, unit, plain, name=f"MatmulCoprocessor {name}, exact cycles", waves=workbench.waves)
     slow, _ = run_batch(
         library,
         unit,
         slow_cases(unit, rng, _SLOW_JOBS),
         name=f"MatmulCoprocessor {name}, slow memory",
         seed=int(rng.integers(2**20)),
+        waves=workbench.waves,
     )
     return [exact, slow]
 
 
 def _network(workbench: Workbench, designs: Designs) -> list[BenchResult]:
     library = workbench.coprocessor(emitted(NETWORK_UNIT, designs.coprocessor))
-    return [network_result(library, NETWORK_UNIT)[0]]
+    return [network_result(library, NETWORK_UNIT, waves=workbench.waves)[0]]

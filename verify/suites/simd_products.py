@@ -21,8 +21,8 @@ _WIDE = "posit16_1"
 _THOUSANDS = 2000
 """Random products by default, in thousands."""
 
-_ROWS = 500_000
-"""Products of a job."""
+_ROWS, _MANY_ROWS = 500_000, 10_000_000
+"""Products of a job, and of all jobs from which on the model of many parts is worth its build."""
 
 _LONGEST = 40_000
 """Modes whose quires hold more terms are not driven to their bound."""
@@ -46,7 +46,12 @@ def product_jobs(designs: SimdDesigns, seed: int, cases: int | None) -> list[Job
     pairs = rng.permutation(pairs)
     count = -(-len(pairs) // _ROWS)
     return [
-        _job(designs, f"SimdMac, {_WIDE} products {index + 1}/{count}", _products(part, rng))
+        _job(
+            designs,
+            f"SimdMac, {_WIDE} products {index + 1}/{count}",
+            _products(part, rng),
+            parts=len(pairs) >= _MANY_ROWS,
+        )
         for index, part in enumerate(np.array_split(pairs, count))
     ]
 
@@ -60,7 +65,7 @@ def long_jobs(designs: SimdDesigns, seed: int, cases: int | None) -> list[Job]:
     return [_job(designs, "SimdMac, sums of as many terms as fit", _long_sums(chosen, rng))]
 
 
-def _job(designs: SimdDesigns, name: str, stimulus: dict[str, npt.NDArray[Any]]) -> Job:
+def _job(designs: SimdDesigns, name: str, stimulus: dict[str, npt.NDArray[Any]], *, parts: bool = False) -> Job:
     return Job(
         name=name,
         component="SimdMac",
@@ -69,6 +74,7 @@ def _job(designs: SimdDesigns, name: str, stimulus: dict[str, npt.NDArray[Any]])
         stimulus=stimulus,
         gates=False,
         batch=True,
+        parts=parts,
     )
 
 
