@@ -73,6 +73,38 @@ class LSQ(nn.Module):
         return (z + (z.round() - z).detach()) * s
 
 
+class SRSTE(torch.autograd.Function):
+    """The two largest of every four neighbours along the inputs, as int8; the others decay."""
+
+    @staticmethod
+    def forward(ctx, w):  # noqa: D102
+        a = w.abs().view(len(w), -1, 4)
+        kept = torch.zeros_like(a, dtype=torch.bool).scatter_(2, a.topk(2, 2).indices, True).view_as(w)
+        ctx.save_for_backward(w, kept)
+        s = a.max() / 127
+        return (w / s).round() * s * kept
+
+    @staticmethod
+    def backward(ctx, grad):  # noqa: D102
+        w, kept = ctx.saved_tensors
+        return grad + 2e-4 * (~kept * w)
+
+
+class ASQ(nn.Module):
+    """Step and factor learned, and the factor not undone."""
+
+    def __init__(self, w):
+        super().__init__()
+        self.step = nn.Parameter(2 * w.detach().abs().mean() / 15**0.5)
+        self.beta = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, w):  # noqa: D102
+        factor = 1 / (w.numel() * 15) ** 0.5
+        s = self.step * factor + (self.step - self.step * factor).detach()
+        z = (w / (s * self.beta)).clamp(0, 15)
+        return (z + (z.round() - z).detach()) * s
+
+
 def brevitas(base, **settings):
     layer = qnn.QuantLinear(SIDE, SIDE, bias=False, weight_quant=base, **settings)
     return lambda w: layer.weight_quant(w).value
@@ -82,8 +114,11 @@ def cases(w):
     """Return for every row of the table: our module, the hand-written function, Brevitas' quantiser."""
     lsq = quantizer("lsq")
     lsq.start(w.detach())
+    asq = quantizer("asq", axis=None)
+    asq.start(w.detach())
     int4 = brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4)
     int4_rows = brevitas(quant.Int8WeightPerChannelFloat, weight_bit_width=4)
+    int8 = brevitas(quant.Int8WeightPerTensorFloat)
     learned = {"weight_scaling_impl_type": ScalingImplType.PARAMETER_FROM_STATS}
     statistic = {"weight_scaling_impl_type": ScalingImplType.STATS, "weight_scaling_stats_op": StatsOp.AVE}
     tern = brevitas(quant.SignedTernaryWeightPerTensorConst, **statistic)
@@ -96,6 +131,8 @@ def cases(w):
         "statsq 4 bit, per channel": (quantizer("statsq", axis=0), statsq, int4_rows),
         "reste": (quantizer("reste"), reste, sign),
         "biper": (quantizer("biper"), biper, sign),
+        "sr_ste": (quantizer("sr_ste", along=1), SRSTE.apply, int8),
+        "asq": (asq, ASQ(w), int4),
         "stochastic_rounding int4": (quantizer("stochastic_rounding"), rounding, int4),
     }
 

@@ -1,6 +1,16 @@
 """The one place where estimators check their arrays and lay them out as contiguous rows, one row per scale."""
 
-__all__ = ["checked_axis", "copied", "from_rows", "gradient", "gradient_out", "latent", "scale_array", "to_rows"]
+__all__ = [
+    "checked_axis",
+    "copied",
+    "from_rows",
+    "gradient",
+    "gradient_out",
+    "latent",
+    "plain_rows",
+    "scale_array",
+    "to_rows",
+]
 
 import operator
 from collections.abc import Callable, Mapping
@@ -73,6 +83,13 @@ def to_rows(x: NDArray[Any], axis: int | None) -> NDArray[Any]:
     return np.ascontiguousarray(first).reshape(channels, x.size // channels if channels else 0)
 
 
+def plain_rows(x: NDArray[Any], axis: int | None) -> NDArray[Any] | None:
+    """Return the rows of a C-contiguous array without a copy, None where it takes one or where they are empty."""
+    if axis is None:
+        return x.reshape(1, -1) if x.size else None
+    return x.reshape(len(x), -1) if axis == 0 and x.size else None
+
+
 def from_rows(rows: NDArray[Any], shape: tuple[int, ...], axis: int | None) -> NDArray[Any]:
     """Undo `to_rows`: return the C-contiguous array of `shape` whose rows these are."""
     axis = channel_axis(axis, len(shape))
@@ -105,6 +122,11 @@ def gradient_out(
     element: `out` may be `grad` or one of these, but not overlap them otherwise.
     float16 goes through float64, so that the kernel's result is rounded once.
     """
+    if out is None and axis in (None, 0) and grad.flags.c_contiguous and grad.dtype != np.float16 and grad.ndim:
+        into = np.empty(grad.shape, grad.dtype)
+        shape = (1, grad.size) if axis is None else (len(grad), grad.size // max(len(grad), 1))
+        kernel(grad.reshape(shape), into.reshape(shape))
+        return into
     if out is not None:
         read = {"grad_out": grad, **({} if w is None else {"w": w}), **(apart or {})}
         checks.output(out, grad.shape, grad.dtype, like="grad_out", apart=read, may_be_same=True)

@@ -5,6 +5,7 @@ __all__ = ["Estimator", "Pullback", "Quantized"]
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -124,14 +125,21 @@ class Estimator(ABC):
         gradients: what they share is computed once. `w` must stay as it is up to the function's last call. Estimators
         that draw have no use for it.
         """
+        return self.forward(w, out=out), partial(self._pull, w)
 
-        def pull(
-            grad_out: ArrayLike, out: NDArray[Any] | None, latent: bool
-        ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-            found = self.backward(w, grad_out, out=out) if latent else np.asarray(grad_out)
-            return found, self.parameter_gradients(w, grad_out)
+    def plain_vjp(self, x: NDArray[Any], out: NDArray[Any]) -> Pullback | None:
+        """Do what `vjp` does, without its checks; return the backward rule, None where the gradient passes as it is.
 
-        return self.forward(w, out=out), pull
+        `x` and `out` are C-contiguous, both float32 or both float64, of the shapes that belong together, and share no
+        memory. A small array takes less time than the checks.
+        """
+        return self.vjp(x, out=out)[1]
+
+    def _pull(
+        self, w: ArrayLike, grad_out: ArrayLike, out: NDArray[Any] | None, latent: bool
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        found = self.backward(w, grad_out, out=out) if latent else np.asarray(grad_out)
+        return found, self.parameter_gradients(w, grad_out)
 
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return the gradient of every field named in `learnable`: float64, of shape () or (channels,)."""

@@ -12,7 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._rows import (
+    checked_axis,
+    from_rows,
+    gradient,
+    gradient_out,
+    latent,
+    plain_rows,
+    scale_array,
+    to_rows,
+)
 from tetrit.estimators._run import by_rows, chunk_count, run, run_rows, sum_chunks, sums_of_magnitudes
 from tetrit.estimators._values import filled, in_one_pass
 from tetrit.estimators.base import Estimator, Pullback, Quantized
@@ -119,15 +128,32 @@ class SZT(Estimator):
             scales = self._scales(rows, means, thresholds)
             values = in_one_pass(x, self.axis, out, szt_values, thresholds, scales)
             return values, partial(self._gradients, x, rows, thresholds, self._clips(means))
-        means, thresholds, clips = np.empty((3, len(rows)))
-        ratio, of_kept, clip = RATIOS[self.threshold], self.scale == "kept", self._rule.clip
-
-        def fill(into: NDArray[Any]) -> None:
-            if not run_rows(szt_rows, rows, ratio, of_kept, clip, means, thresholds, clips, into):
-                _refuse(x)
-
-        values = filled(rows, x.shape, self.axis, out, fill)
+        thresholds, clips = np.empty((2, len(rows)))
+        values = filled(rows, x.shape, self.axis, out, lambda into: self._fill(x, rows, thresholds, clips, into))
         return values, partial(self._gradients, x, rows, thresholds, clips)
+
+    def plain_vjp(self, x: NDArray[Any], out: NDArray[Any]) -> Pullback | None:
+        """Do what `vjp` does, without its checks."""
+        rows = plain_rows(x, self.axis)
+        if rows is None or not by_rows(rows):
+            return super().plain_vjp(x, out)
+        thresholds, clips = np.empty(len(rows)), np.empty(len(rows))
+        self._fill(x, rows, thresholds, clips, out.reshape(rows.shape))
+        return partial(self._gradients, x, rows, thresholds, clips)
+
+    def _fill(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        thresholds: NDArray[np.float64],
+        clips: NDArray[np.float64],
+        into: NDArray[Any],
+    ) -> None:
+        """Write thresholds, clips and values of rows that `by_rows` takes."""
+        ratio, of_kept = RATIOS[self.threshold], self.scale == "kept"
+        means = np.empty(len(rows))
+        if not run_rows(szt_rows, rows, ratio, of_kept, self._rule.clip, means, thresholds, clips, into):
+            _refuse(x)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the surrogate gradient; one rounding to the dtype of `grad_out`.

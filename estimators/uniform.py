@@ -19,6 +19,7 @@ from tetrit.estimators._rows import (
     gradient,
     gradient_out,
     latent,
+    plain_rows,
     scale_array,
     to_rows,
 )
@@ -72,18 +73,44 @@ class _Uniform(Estimator):
             scales, largest = self._scales(limits)
             return in_one_pass(x, self.axis, out, clipped_values, scales, -largest, largest), limits
         limits = np.empty(len(rows))
+        return filled(rows, x.shape, self.axis, out, lambda into: self._fill(x, rows, limits, into)), limits
+
+    def _fill(self, x: NDArray[Any], rows: NDArray[Any], limits: NDArray[np.float64], into: NDArray[Any]) -> None:
+        """Write the values of rows that `by_rows` takes, and the largest magnitudes that they represent."""
         magnitudes = np.empty(len(rows), rows.dtype)
         bits, mask = magnitude_words(rows)
         limit = -1.0 if self.limit is None else self.limit
+        ends = limit, self._least, self._largest
+        if not run_rows(uniform_rows, rows, bits, mask, magnitudes.view(mask.dtype), magnitudes, *ends, limits, into):
+            checks.finite("w", x)
 
-        def fill(into: NDArray[Any]) -> None:
-            ends = limit, self._least, self._largest
-            if not run_rows(
-                uniform_rows, rows, bits, mask, magnitudes.view(mask.dtype), magnitudes, *ends, limits, into
-            ):
-                checks.finite("w", x)
+    def plain_vjp(self, x: NDArray[Any], out: NDArray[Any]) -> Pullback | None:
+        """Do what `vjp` does, without its checks."""
+        rows = plain_rows(x, self.axis)
+        if rows is None or not by_rows(rows):
+            return super().plain_vjp(x, out)
+        limits = np.empty(len(rows))
+        self._fill(x, rows, limits, out.reshape(rows.shape))
+        return None if self.straight_through else partial(self._gradients, x, rows, limits)
 
-        return filled(rows, x.shape, self.axis, out, fill), limits
+    def _gradients(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        limits: NDArray[np.float64],
+        grad_out: ArrayLike,
+        out: NDArray[Any] | None,
+        _: bool = True,
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """Return `grad_out` where the magnitude is within the limit, else 0."""
+        result = gradient_out(
+            gradient(grad_out, x.shape),
+            self.axis,
+            out,
+            lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into),
+            w=x,
+        )
+        return result, {}
 
     @property
     def _largest(self) -> float:
@@ -214,21 +241,3 @@ class ClippedSTE(_Uniform):
         gradient(grad_out, x.shape)  # before any work
         rows = to_rows(x, self.axis)
         return self._gradients(x, rows, self._limits(x, rows), grad_out, out)[0]
-
-    def _gradients(
-        self,
-        x: NDArray[Any],
-        rows: NDArray[Any],
-        limits: NDArray[np.float64],
-        grad_out: ArrayLike,
-        out: NDArray[Any] | None,
-        _: bool = True,
-    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-        result = gradient_out(
-            gradient(grad_out, x.shape),
-            self.axis,
-            out,
-            lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into),
-            w=x,
-        )
-        return result, {}

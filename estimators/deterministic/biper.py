@@ -3,6 +3,7 @@
 __all__ = ["BiPer", "biper_penalty"]
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import gradient, gradient_out, latent, to_rows
 from tetrit.estimators._run import largest_magnitudes, run, sums_of_magnitudes
 from tetrit.estimators._values import in_one_pass
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic._means import mean_magnitudes
 from tetrit.estimators.elementary._kernels import LARGEST_PHASE
@@ -112,18 +113,28 @@ class BiPer(Estimator):
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``scale * sin(frequency * w)`` in stage 1, the values of the codes in stage 2."""
-        kernel = _kernels.sine_signs if self.stage == 2 else _kernels.sine_values
-        return in_one_pass(_phases(w, self.frequency), None, out, kernel, self.scale, self.frequency)
+        return self.vjp(w, out=out)[0]
 
-    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return ``grad_out * scale * frequency * cos(frequency * w)``."""
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return the values and the backward rule, which share the checks."""
+        kernel = _kernels.sine_signs if self.stage == 2 else _kernels.sine_values
         x = _phases(w, self.frequency)
+        return in_one_pass(x, None, out, kernel, self.scale, self.frequency), partial(self._gradients, x)
+
+    def _gradients(
+        self, x: NDArray[Any], grad_out: ArrayLike, out: NDArray[Any] | None, _: bool = True
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         g = gradient(grad_out, x.shape)
         rows = to_rows(x, None)
         factor = self.scale * self.frequency
-        return gradient_out(
+        result = gradient_out(
             g, None, out, lambda grad, into: run(_kernels.sine_backward, rows, grad, factor, self.frequency, into), w=x
         )
+        return result, {}
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return ``grad_out * scale * frequency * cos(frequency * w)``."""
+        return self._gradients(_phases(w, self.frequency), grad_out, out)[0]
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with scale mean |w| (1 where that is 0), and a copy of `w` to start from."""

@@ -3,7 +3,7 @@
 __all__ = ["SRSTE"]
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import gradient, gradient_out
 from tetrit.estimators._values import checked, stored
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.deterministic.n_of_m import Groups, checked_along, n_of_m_mask, sortable
 from tetrit.estimators.uniform import STE, ClippedSTE
 
@@ -104,6 +104,10 @@ class SRSTE(Estimator):
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return what `inner` computes with at kept weights, and 0 at pruned ones."""
+        return self.vjp(w, out=out)[0]
+
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return the values and the backward rule, which share the checks."""
         x, largest = self._sortable(w)
         single = out is not None and checked(out, x.shape).dtype == np.float32
         dtype = np.float32 if single else np.float64
@@ -117,28 +121,32 @@ class SRSTE(Estimator):
             inner = self.inner.forward(packed, out=np.empty(packed.shape, dtype))
             values[...] = 0.0
             self._groups.spread(kept, inner, values)
-        return values if direct else stored(values, out)
+        return values if direct else stored(values, out), partial(self._gradients, x)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the inner gradient at kept weights, ``grad_out + decay * w`` at pruned ones."""
-        x, _ = self._sortable(w)
+        return self._gradients(self._sortable(w)[0], grad_out, out)[0]
+
+    def _gradients(
+        self, x: NDArray[Any], grad_out: ArrayLike, out: NDArray[Any] | None, _: bool = True
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         g = gradient(grad_out, x.shape)
 
-        def decayed(grad: NDArray[Any], into: NDArray[Any]) -> None:
+        def decayed(grad: Any, into: Any) -> None:
             self._groups.gradient(x, grad.reshape(x.shape), self.decay, into.reshape(x.shape))
 
         if self.inner.straight_through:
-            return gradient_out(g, None, out, decayed, w=x)
+            return gradient_out(g, None, out, decayed, w=x), {}
         kept = self._groups.largest(x)
         # kernels do not take float16; in float64 it is rounded once
         wide = np.ascontiguousarray(g, np.float64 if g.dtype == np.float16 else None)
         inner = self.inner.backward(self._groups.pack(kept, x), self._groups.pack(kept, wide))
 
-        def merge(grad: NDArray[Any], into: NDArray[Any]) -> None:
+        def merge(grad: Any, into: Any) -> None:
             decayed(grad, into)
             self._groups.spread(kept, inner, into.reshape(x.shape))
 
-        return gradient_out(g, None, out, merge, w=x)
+        return gradient_out(g, None, out, merge, w=x), {}
 
     def after_step(self, w: ArrayLike) -> NDArray[Any]:
         """Return `w` with its kept weights where `inner` has them after the step; pruned ones stay."""

@@ -4,7 +4,8 @@ __all__ = ["ASQ"]
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from functools import partial
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,14 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, to_rows
-from tetrit.estimators._run import chunk_count, run, sum_chunks, sums_of_magnitudes
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chunks, sums_of_magnitudes
+from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.grids import _kernels
 from tetrit.estimators.grids._places import values_pass
 from tetrit.estimators.stochastic._shared import checked_step, row_steps
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.Integer))
 _LEAST = np.finfo(np.float32).tiny.item()
+_Prepared: TypeAlias = tuple[NDArray[Any], NDArray[Any], float, NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +117,31 @@ class ASQ(Estimator):
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in one pass."""
-        x, rows, step, _, steps = self._prepared(w)
-        return values_pass(
+        return self.vjp(w, out=out)[0]
+
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return the values and the backward rule, which share the checks and the steps."""
+        prepared = self._prepared(w)
+        x, rows, step, _, steps = prepared
+        values = values_pass(
             lambda into: run(_kernels.adaptive_values, rows, steps, *self._ends(), step, into),
             rows, x.shape, self.axis, out,
         )  # fmt: skip
+        return values, partial(self._gradients, prepared)
+
+    def _gradients(
+        self, prepared: _Prepared, grad_out: ArrayLike, out: NDArray[Any] | None, latent: bool
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        g = gradient(grad_out, prepared[0].shape)
+        return (self._latent_gradient(prepared, g, out) if latent else g), self._field_gradients(prepared, g)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return ``grad_out * (1 / beta)`` inside of the range, 0 at its ends and outside."""
-        x, rows, _, betas, steps = self._prepared(w)
-        g = gradient(grad_out, x.shape)
+        prepared = self._prepared(w)
+        return self._latent_gradient(prepared, gradient(grad_out, prepared[0].shape), out)
+
+    def _latent_gradient(self, prepared: _Prepared, g: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+        x, rows, _, betas, steps = prepared
         return gradient_out(
             g, self.axis, out,
             lambda grad, into: run(_kernels.adaptive_backward, rows, steps, *self._ends(), 1.0 / betas, grad, into),
@@ -133,8 +150,11 @@ class ASQ(Estimator):
 
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return the gradients of the step, of shape (), and of beta, of shape () for a number or (samples,)."""
-        x, rows, step, betas, steps = self._prepared(w)
-        g = gradient(grad_out, x.shape)
+        prepared = self._prepared(w)
+        return self._field_gradients(prepared, gradient(grad_out, prepared[0].shape))
+
+    def _field_gradients(self, prepared: _Prepared, g: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+        _, rows, step, betas, steps = prepared
         grad = to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
         by_step, by_beta = np.empty((2, rows.shape[0], chunk_count(rows.shape[1])))
         run(_kernels.adaptive_sums, rows, steps, *self._ends(), grad, by_step, by_beta)
@@ -166,9 +186,7 @@ class ASQ(Estimator):
             raise InvalidValueError("`w` must have a sum of magnitudes that float64 can hold, got an overflow")
         return 2.0 * (total / max(rows.size, 1)) / math.sqrt(self._ends()[1]) or 1.0
 
-    def _prepared(
-        self, w: ArrayLike
-    ) -> tuple[NDArray[Any], NDArray[Any], float, NDArray[np.float64], NDArray[np.float64]]:
+    def _prepared(self, w: ArrayLike) -> _Prepared:
         """Array, rows, step, and beta and their product for every row."""
         x = latent(w)
         rows = to_rows(x, self.axis)
@@ -176,7 +194,7 @@ class ASQ(Estimator):
             step = self._first_step(x)
         else:
             step = self.step
-            if not np.isfinite(sums_of_magnitudes(rows)).all():
+            if not np.isfinite(largest_magnitudes(rows)).all():
                 checks.finite("w", x)
         betas = row_steps("beta", self.beta, len(rows))
         with np.errstate(over="ignore", under="ignore"):

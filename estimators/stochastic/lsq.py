@@ -12,7 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
+from tetrit.estimators._rows import (
+    checked_axis,
+    from_rows,
+    gradient,
+    gradient_out,
+    latent,
+    plain_rows,
+    scale_array,
+    to_rows,
+)
 from tetrit.estimators._run import (
     by_rows,
     chunk_count,
@@ -135,13 +144,23 @@ class LSQ(Estimator):
             values = in_one_pass(x, self.axis, out, clipped_values, steps, *self._ends())
             return values, partial(self._gradients, x, rows, steps)
         steps = row_steps("step", self.step, len(rows))
+        values = filled(rows, x.shape, self.axis, out, lambda into: self._fill(x, rows, steps, into))
+        return values, partial(self._gradients, x, rows, steps)
+
+    def plain_vjp(self, x: NDArray[Any], out: NDArray[Any]) -> Pullback | None:
+        """Do what `vjp` does, without its checks."""
+        rows = plain_rows(x, self.axis)
+        if self.step is None or rows is None or not by_rows(rows):
+            return super().plain_vjp(x, out)
+        steps = row_steps("step", self.step, len(rows))
+        self._fill(x, rows, steps, out.reshape(rows.shape))
+        return partial(self._gradients, x, rows, steps)
+
+    def _fill(self, x: NDArray[Any], rows: NDArray[Any], steps: NDArray[np.float64], into: NDArray[Any]) -> None:
+        """Write the values of rows that `by_rows` takes."""
         bits, mask = magnitude_words(rows)
-
-        def fill(into: NDArray[Any]) -> None:
-            if not run_rows(stepped_rows, rows, bits, mask, _GREATEST[rows.dtype.char], steps, *self._ends(), into):
-                checks.finite("w", x)
-
-        return filled(rows, x.shape, self.axis, out, fill), partial(self._gradients, x, rows, steps)
+        if not run_rows(stepped_rows, rows, bits, mask, _GREATEST[rows.dtype.char], steps, *self._ends(), into):
+            checks.finite("w", x)
 
     def _gradients(
         self,

@@ -1,5 +1,7 @@
 """The chain of training: its fast loops are the rule, its statistics those of the simulator's cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,9 +62,11 @@ def test_the_fast_chain_is_the_rule_when_fed_the_same_normals(name, scale):
     values = layer.weight_quantizer(layer.weight).detach()
     chip = simulation.prepare(values, scale, training=True)
     assert isinstance(chip.panel, compiled.Drawn) and chip.scale == scale
-    one = torch.ones(N_OUT)
-    found = compiled.multiply(simulation.geometry, chip, x, ranges=layer.adc_limits, key=99, scale=one, bias=None)
-    normals = stream(simulation.geometry, BATCH, 99)
+    chip = replace(chip, scales=torch.ones(N_OUT))
+    found = compiled.multiply(
+        simulation.geometry, chip, x, ranges=layer.adc_limits, key=(99, 7), step=np.float32(1), bias=None
+    )
+    normals = stream(simulation.geometry, BATCH, noise.key(99, 7))
     exact = type(chip)(**{**vars(chip), "panel": floats(chip.panel)})
     wanted = product(simulation.geometry, exact, x, ranges=layer.adc_limits, normals=normals)
     silent = product(simulation.geometry, exact, x, ranges=layer.adc_limits)
@@ -94,7 +98,8 @@ def test_noise_grows_with_its_scale_on_the_fast_chain():
         _, layer, _, x = linear(machine)
         values = layer.weight_quantizer(layer.weight).detach()
         chip = layer.simulation.prepare(values, scale, training=True)
-        runs = [layer.simulation.multiply(x, chip, None, torch.ones(N_OUT), None) for _ in range(60)]
+        chip = replace(chip, scales=torch.ones(N_OUT))
+        runs = [layer.simulation.multiply(x, chip, None, torch.tensor(1.0), None) for _ in range(60)]
         spreads.append(float(torch.stack(runs).std(0).mean()))
     assert spreads[1] == pytest.approx(2 * spreads[0], rel=0.1)
 

@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tetrit.hardware import Adc, Crossbar, Device
 from tetrit.train import Plan, Rule, calibrate, crossbar_layers, noise_aware, prepare
 from tetrit.train.models.lstm import LSTM
-from tetrit.train.noise import compiled, simulation
+from tetrit.train.noise import simulation
+from tetrit.train.noise.pool import Pool
 
 PCM = Crossbar(rows=32, cols=32, device="pcm", bits_per_cell=8, adc=Adc(range="calibrated"), time_s=60.0)
 WIRED = PCM.replace(r_row_ohm=5.0, r_col_ohm=5.0, drift_compensation="global")
@@ -221,7 +222,7 @@ def test_layers_that_begin_at_zero():
 
 
 def test_memory_is_used_again_but_not_hoarded():
-    pool = compiled._Pool(4000)
+    pool = Pool(4000)
     first = pool.take("first", lambda: torch.empty(200))
     pool.give_back("first", first)
     assert pool.kept == 800

@@ -11,7 +11,7 @@ __all__ = [
     "set_noise",
 ]
 
-from tetrit.train.noise.layers import NoiseAwareLayer
+from tetrit.train.noise.extended import NoiseAwareLayer
 from tetrit.train.noise.preparing import (
     calibrate,
     crossbar_layers,

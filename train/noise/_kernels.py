@@ -5,14 +5,23 @@ of sums, and for the variances of 1/f noise: these are bfloat16, their bits in u
 `tetrit.noise`: element ``row * width + column`` of a key's stream, width even.
 """
 
-__all__ = ["convert", "draw", "follow", "integers", "row_scales", "split"]
+__all__ = [
+    "convert",
+    "draw",
+    "enter",
+    "follow",
+    "integers",
+    "numbered",
+    "row_scales",
+    "split",
+]
 
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from tetrit.noise._kernels import normal_pair, random_word
+from tetrit.noise._kernels import INCREMENT, normal_pair, random_word
 
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 
@@ -52,6 +61,7 @@ def integers(x: Any, step: Any, low: Any, high: Any, out: Any) -> None:
         out[k] = high if found > high else found
 
 
+_INCREMENT = np.uint64(INCREMENT)
 _HALF, _SIXTEEN = np.uint32(0x8000), np.uint32(16)
 
 
@@ -65,6 +75,13 @@ def _to_bfloat16(x: Any) -> Any:
 def _from_bfloat16(bits: Any) -> Any:
     """Return the float32 of bfloat16 bits."""
     return np.uint32(np.uint32(bits) << _SIXTEEN).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def numbered(prefix: Any, count: Any) -> Any:
+    """Return `tetrit.noise.key` of a key and a number, both uint64."""
+    word = random_word(random_word(prefix, np.uint64(0)), count)
+    return random_word((word ^ _INCREMENT) - _INCREMENT, np.uint64(0))
 
 
 @njit(cache=True, nogil=True)
@@ -119,6 +136,14 @@ def split(x: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
+def enter(x: Any, step: Any, low: Any, high: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
+    """Do what `integers` and `split` do, one after the other."""
+    whole = out if widths.size == 1 else np.empty_like(x)
+    integers(x.reshape(-1), step, low, high, whole.reshape(-1))
+    split(whole, widths, rows, out, squares)
+
+
+@njit(cache=True, nogil=True)
 def row_scales(values: Any, top: Any, out: Any) -> None:
     """Write the scale with which the largest magnitude of each row is `top`; 1 for a row of zeros."""
     for n in range(values.shape[0]):
@@ -132,13 +157,12 @@ def draw(
     top: Any,
     scales: Any,
     low: int,
-    means: Any,
+    law: Any,
     base: Any,
-    sigmas: Any,
-    flickers: Any,
     shares: Any,
     rest: Any,
-    key: Any,
+    prefix: Any,
+    count: Any,
     rows: int,
     out: Any,
     quiet: Any,
@@ -154,14 +178,16 @@ def draw(
     scales : array of float32, shape (n_out,)
         Is filled: what an integer counts in each output, see `row_scales`.
     low : int
-        The integer of the tables' first entry.
-    means, sigmas, flickers : array of float32, shape (groups, integers)
-        Of a column's cells by integer weight: mean and standard deviation of the conductance, variance of its noise.
+        The integer of the law's first entry.
+    law : array of complex128, shape (groups, integers)
+        By integer weight four float32 in one number, since a look into a table costs as much for 16 bytes as for 4:
+        mean and standard deviation of the conductance of a column's cells, variance of its noise, and nothing.
     base : float32
         What is taken off.
     shares, rest : array of float32, shape (groups, n_out, n_in) or (0, 0, 0)
         Share of the conductance that wires leave, and what they add.
-    key : uint64
+    prefix, count : uint64
+        The normals are those of `numbered` of these.
     rows : int
         Of an array.
     out : array of float32, shape (groups * n_out, n_in)
@@ -174,12 +200,15 @@ def draw(
     pairs = (n_in + 1) // 2
     z = np.empty(2 * pairs, np.float32)
     at = np.empty(n_in, np.uint32)  # unsigned, or every look into a table would ask for the sign
-    least, last, zero = np.float32(0), np.float32(means.shape[1] - 1), np.float32(-low)
+    fours = np.empty(n_in, np.complex128)
+    four = fours.view(np.float32)
+    least, last, zero = np.float32(0), np.float32(law.shape[1] - 1), np.float32(-low)
     loss = shares.size > 0
     row_scales(values, top, scales)
+    key = numbered(prefix, count)
     for column in range(out.shape[0]):
         g, n = column // n_out, column % n_out
-        mean, sigma, flicker = means[g], sigmas[g], flickers[g]
+        own = law[g]
         word = np.uint64(column) * np.uint64(pairs)
         for p in range(pairs):
             one, other = normal_pair(random_word(key, word + np.uint64(p)))
@@ -191,23 +220,26 @@ def draw(
             place = np.rint(line[k] * inverse) + zero
             place = least if place < least else place
             at[k] = np.uint32(last if place > last else place)
+        for k in range(n_in):
+            fours[k] = own[at[k]]
         row = out[column]
         if loss:
             share, more = shares[g, n], rest[g, n]
             for k in range(n_in):
-                row[k] = share[k] * (mean[at[k]] + sigma[at[k]] * z[k]) + more[k] - base
+                row[k] = share[k] * (four[4 * k] + four[4 * k + 1] * z[k]) + more[k] - base
         else:
             for k in range(n_in):
-                row[k] = mean[at[k]] + sigma[at[k]] * z[k] - base
+                row[k] = four[4 * k] + four[4 * k + 1] * z[k] - base
         for start in range(0, n_in if noisy else 0, rows):
-            silent, here = _block(quiet, out.shape[0], n_in, rows, column, start), at[start : start + rows]
+            silent = _block(quiet, out.shape[0], n_in, rows, column, start)
+            here = four[4 * start : 4 * (start + silent.size)]
             if loss:
                 share = shares[g, n, start : start + rows]
                 for k in range(silent.size):
-                    silent[k] = _to_bfloat16(flicker[here[k]] * (share[k] * share[k]))
+                    silent[k] = _to_bfloat16(here[4 * k + 2] * (share[k] * share[k]))
             else:
                 for k in range(silent.size):
-                    silent[k] = _to_bfloat16(flicker[here[k]])
+                    silent[k] = _to_bfloat16(here[4 * k + 2])
 
 
 @njit(cache=True, nogil=True)
@@ -216,7 +248,8 @@ def convert(
     variances: Any,
     spread: Any,
     floor: Any,
-    key: Any,
+    prefix: Any,
+    count: Any,
     gain: Any,
     offset: Any,
     low: Any,
@@ -224,6 +257,7 @@ def convert(
     converts: bool,
     factor: Any,
     scale: Any,
+    step: Any,
     bias: Any,
     out: Any,
 ) -> None:
@@ -239,8 +273,9 @@ def convert(
         What the noise's standard deviation is multiplied with.
     floor : array of float32, shape (digits, parts, n_columns) or (digits, parts, 0)
         Variance that does not depend on the inputs.
-    key : uint64
-        Of the noise; the number of a normal is ``((digit * parts + part) * n + vector) * width + column``.
+    prefix, count : uint64
+        The noise's key is `numbered` of these; the number of a normal is
+        ``((digit * parts + part) * n + vector) * width + column``.
     gain, offset : array of float32, shape (digits, parts, n_columns) and (parts, n_columns)
         The code is the integer at or below ``current * gain + offset``.
     low, high : float32
@@ -249,8 +284,11 @@ def convert(
         Whether there are converters.
     factor : array of float32, shape (digits, parts, n_columns)
         What a code counts.
-    scale, bias : array of float32, shape (n_out,)
-        What an integer result counts, and what is added then.
+    scale : array of float32, shape (n_out,)
+    step : float32
+        Their product is what an integer result counts.
+    bias : array of float32, shape (n_out,)
+        What is added then.
     out : array of float32, shape (n, n_out)
         Columns c, c + n_out, ... belong to output c.
     """
@@ -262,6 +300,7 @@ def convert(
     level = np.empty(n_columns, np.float32)
     sums = np.empty(n_out, np.float32)
     noisy, floored = variances.size > 0, floor.shape[2] > 0
+    key = numbered(prefix, count)
     for b in range(n):
         sums[:] = 0
         for d in range(digits):
@@ -300,4 +339,4 @@ def convert(
                         sums[o] += some[o] * share[o]
         row = out[b]
         for o in range(n_out):
-            row[o] = sums[o] * scale[o] + bias[o]
+            row[o] = sums[o] * (scale[o] * step) + bias[o]

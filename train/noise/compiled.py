@@ -1,16 +1,13 @@
 """The chain on the CPU: compiled loops around batched products, equal to `product` but for rounding.
 
 That is float32's, and for the variances of 1/f noise that of bfloat16: its standard deviation errs by 0.2 % at most.
-Memory is taken from a pool, since what the system gives anew costs as much time as a product.
 """
 
 __all__ = ["Drawn", "Law", "drawn", "fits", "multiply", "packed"]
 
-import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +17,13 @@ from torch import Tensor
 from tetrit.train.noise import _kernels
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.panels import Panel, Tables
+from tetrit.train.noise.pool import POOL
 from tetrit.train.noise.product import Chip, Ranges, factors, floor, steps
-from tetrit.train.noise.refreshing import Converters, Wires
+from tetrit.train.noise.refreshing import Converters
+from tetrit.train.noise.wires import Wires
 
 Singles = npt.NDArray[np.float32]
+Key = tuple[int, int]
 
 _NONE = np.empty((0, 0, 0), np.float32)
 
@@ -92,6 +92,10 @@ class Drawn:
         Conductances, and variances of 1/f noise in bfloat16, if there is any.
     arrays : tuple of arrays
         Their memory, as `_kernels.draw` takes it.
+    scales : Tensor, shape (n_out,)
+        What an integer of an output's weights counts; filled by `drawn`.
+    scale_array : array
+        Its memory.
     """
 
     def __init__(self, geometry: Geometry, weights: Tensor, flicker: bool) -> None:
@@ -101,6 +105,8 @@ class Drawn:
         quiet = torch.empty(weights.numel() if flicker else 0, dtype=torch.bfloat16)
         self.flicker_parts = _Parts.blocks(quiet, n_in, rows) if flicker else None
         self.arrays = weights.numpy(), _bits(quiet)
+        self.scales = torch.empty(geometry.n_out)
+        self.scale_array = self.scales.numpy()
         self.nbytes = weights.nbytes + quiet.nbytes
 
     def of_part(self, geometry: Geometry, i: int) -> Tensor:
@@ -109,7 +115,7 @@ class Drawn:
 
     def give_back(self, geometry: Geometry) -> None:
         """Let the memory be used again; the caller has no more use for the columns."""
-        _POOL.give_back(_drawn_key(geometry, self.flicker_parts is not None), self)
+        POOL.give_back(_drawn_key(geometry, self.flicker_parts is not None), self)
 
 
 class _Room:
@@ -147,6 +153,7 @@ class _Tables:
     offset: Singles
     factor: Singles
     no_bias: Singles
+    codes: tuple[np.float32, np.float32, bool]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,23 +161,19 @@ class Law:
     """What columns are drawn by, as `_kernels.draw` takes it."""
 
     low: int
-    means: Singles
+    by_integer: npt.NDArray[np.complex128]
     base: np.float32
-    sigmas: Singles
-    flickers: Singles
     shares: Singles
     rest: Singles
 
     @classmethod
     def of(cls, geometry: Geometry, tables: Tables, wires: Wires | None) -> "Law":
         """Lay out the tables of a machine and the losses in its wires."""
-        means, sigmas, flickers = (table.numpy() for table in tables.net)
+        found = [table.numpy() for table in tables.net]
         return cls(
             low=tables.low,
-            means=means,
+            by_integer=np.stack([*found, np.zeros_like(found[0])], axis=-1).view(np.complex128)[..., 0],
             base=np.float32(0.0 if geometry.paired else tables.base),
-            sigmas=sigmas,
-            flickers=flickers,
             shares=_NONE if wires is None else wires.share[0].numpy(),
             rest=_NONE if wires is None else wires.rest[0].numpy(),
         )
@@ -178,51 +181,20 @@ class Law:
 
 def fits(geometry: Geometry, converters: Converters) -> bool:
     """Return whether the compiled chain can do it all."""
+    kept = converters.kept
+    if "fits" not in kept:
+        kept["fits"] = _fits(geometry, converters)
+    found: bool = kept["fits"]
+    return found
+
+
+def _fits(geometry: Geometry, converters: Converters) -> bool:
     even = converters.thresholds is None and all(table is None for table in converters.inputs)
     return even and geometry.n_references == 0 and not geometry.machine.cell.shot
 
 
-class _Pool:
-    """Things to use again: memory that the system gives anew costs as much time as a product, and so do many views.
-
-    Parameters
-    ----------
-    most : int
-        Bytes to keep; when there would be more, all are let go.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most, self.kept = most, 0
-        self._lock = threading.Lock()
-        self._free: dict[Hashable, list[Any]] = {}
-
-    def take(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return something that was given back with this key, as it is, or what `make` makes."""
-        with self._lock:
-            free = self._free.get(key)
-            if free:
-                found = free.pop()
-                self.kept -= found.nbytes
-                return found
-        return make()
-
-    def give_back(self, key: Hashable, thing: Any) -> None:
-        """Let something be used again that has `nbytes`; the caller has no more use for it."""
-        size = thing.nbytes
-        with self._lock:
-            if self.kept + size > self.most:
-                self._free, self.kept = {}, 0
-            if size <= self.most:
-                self._free.setdefault(key, []).append(thing)
-                self.kept += size
-
-
-_POOL = _Pool(1 << 26)
-"""64 MiB at most."""
-
-
 def _drawn_key(geometry: Geometry, flicker: bool) -> Hashable:
-    return geometry.n_columns, geometry.n_in, geometry.machine.rows, flicker
+    return geometry.n_columns, geometry.n_out, geometry.n_in, geometry.machine.rows, flicker
 
 
 def _bits(x: Tensor) -> npt.NDArray[np.uint16]:
@@ -239,34 +211,28 @@ def _fast_bfloat16() -> bool:
     return bool(features.get("avx512bf16") or features.get("amx-bf16"))
 
 
-def drawn(geometry: Geometry, law: Law, values: Tensor, top: int, key: int, *, flicker: bool) -> tuple[Drawn, Tensor]:
-    """Draw columns as `panels.by_statistics` does, with the normals of a key.
+def drawn(geometry: Geometry, law: Law, values: Tensor, top: int, key: Key, *, flicker: bool) -> Drawn:
+    """Draw columns as `panels.by_statistics` does, with the normals of the key ``noise.key(*key)``.
 
-    Returns
-    -------
-    Drawn
-    Tensor, shape (n_out,)
-        What an integer of an output's weights counts, of which the largest is `top`.
+    The largest integer of an output's weights is `top`.
     """
     shape = geometry.n_columns, geometry.n_in
-    found: Drawn = _POOL.take(_drawn_key(geometry, flicker), lambda: Drawn(geometry, torch.empty(shape), flicker))
-    scales = np.empty(geometry.n_out, np.float32)
+    found: Drawn = POOL.take(_drawn_key(geometry, flicker), lambda: Drawn(geometry, torch.empty(shape), flicker))
     _kernels.draw(
         values.numpy(),
         np.float32(top),
-        scales,
+        found.scale_array,
         law.low,
-        law.means,
+        law.by_integer,
         law.base,
-        law.sigmas,
-        law.flickers,
         law.shares,
         law.rest,
-        np.uint64(key),
+        np.uint64(key[0]),
+        np.uint64(key[1]),
         geometry.machine.rows,
         *found.arrays,
     )
-    return found, torch.from_numpy(scales)
+    return found
 
 
 def packed(geometry: Geometry, panel: Panel) -> Drawn:
@@ -286,9 +252,10 @@ def multiply(
     x: Tensor,
     *,
     ranges: Ranges,
-    key: int,
-    scale: Tensor,
+    key: Key,
+    step: np.float32,
     bias: Tensor | None,
+    given: bool = False,
 ) -> Tensor:
     """Multiply a batch, and turn integer results into those of the layer.
 
@@ -300,17 +267,24 @@ def multiply(
         Its panel is a `Drawn`.
     x : Tensor of float32, shape (n, n_in)
         Integers of the activation format.
-    key : int
-        Of read noise.
-    scale : Tensor, shape (n_out,)
-        What an integer counts.
+    key : tuple of int
+        The key of read noise is ``noise.key(*key)``.
+    step : float32
+        What an integer of `x` counts.
     bias : Tensor, shape (n_out,), or None
+    given : bool
+        `x` are inputs of the layer, to be made integers.
     """
     columns: Drawn = chip.panel
     n, flicker = len(geometry.digit_widths) * len(x), columns.flicker_parts is not None
     place = n, geometry.n_columns, geometry.n_in, geometry.machine.rows, flicker
-    room: _Room = _POOL.take(place, lambda: _Room(geometry, n, flicker))
-    _kernels.split(x.contiguous().numpy(), geometry.digit_widths, geometry.machine.rows, *room.split)
+    room: _Room = POOL.take(place, lambda: _Room(geometry, n, flicker))
+    split = geometry.digit_widths, geometry.machine.rows, *room.split
+    if given:
+        low, high = geometry.input_range
+        _kernels.enter(x.numpy(), step, np.float32(low), np.float32(high), *split)
+    else:
+        _kernels.split(x.contiguous().numpy(), *split)
     _products(room.inputs, columns.weight_parts.turned, room.results[0])
     if room.squares is not None and columns.flicker_parts is not None:
         if _fast_bfloat16():
@@ -321,25 +295,26 @@ def multiply(
             _products(room.squares.float(), columns.flicker_parts.float().turned, results)
             room.variances.copy_(exact)
     tables = _tables(geometry, chip, ranges)
-    out = torch.empty(len(x), geometry.n_out)
-    low, high = (0, 0) if geometry.codes is None else geometry.codes
+    out = np.empty((len(x), geometry.n_out), np.float32)
     _kernels.convert(
         *room.found,
         np.float32(chip.scale),
         tables.floor,
-        np.uint64(key),
+        np.uint64(key[0]),
+        np.uint64(key[1]),
         tables.gain,
         tables.offset,
-        np.float32(low),
-        np.float32(high),
-        geometry.codes is not None,
+        tables.codes[0],
+        tables.codes[1],
+        tables.codes[2],
         tables.factor,
-        scale.numpy(),
-        tables.no_bias if bias is None else bias.contiguous().numpy(),
-        out.numpy(),
+        chip.scales.numpy(),
+        step,
+        tables.no_bias if bias is None else bias.numpy(),
+        out,
     )
-    _POOL.give_back(place, room)
-    return out
+    POOL.give_back(place, room)
+    return torch.from_numpy(out)
 
 
 def _products(given: _Parts, weights: _Parts, out: _Parts) -> None:
@@ -374,10 +349,12 @@ def _made(geometry: Geometry, chip: Chip, ranges: Ranges) -> _Tables:
             if found is not None:
                 least = np.zeros(shape, np.float32) if least is None else least
                 least[digit, i] = found.numpy()
+    low, high = (0, 0) if geometry.codes is None else geometry.codes
     return _Tables(
         floor=np.zeros((*shape[:2], 0), np.float32) if least is None else least,
         gain=gain,
         offset=chip.converters.offset.numpy(),
         factor=factor,
         no_bias=np.zeros(geometry.n_out, np.float32),
+        codes=(np.float32(low), np.float32(high), geometry.codes is not None),
     )

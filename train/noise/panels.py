@@ -19,8 +19,8 @@ from tetrit.sim.crossbar.arrays import Arrays
 from tetrit.sim.crossbar.mapping import levels
 from tetrit.train.noise.cells import Cells
 from tetrit.train.noise.geometry import Geometry
-from tetrit.train.noise.refreshing import Wires
 from tetrit.train.noise.statistics import LevelStatistics, level_statistics
+from tetrit.train.noise.wires import Wires
 
 Ints = npt.NDArray[np.int64]
 Normals = Callable[[int, int], Tensor]

@@ -11,7 +11,8 @@ from torch import nn
 from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar
-from tetrit.train.noise.layers import NOISE_AWARE, NoiseAwareLayer
+from tetrit.train.noise.extended import NoiseAwareLayer
+from tetrit.train.noise.layers import NOISE_AWARE
 from tetrit.train.noise.settings import MODES, Mode, Ramp, Settings
 from tetrit.train.noise.simulation import Simulation
 from tetrit.train.qat.layers import LOW_BIT, LowBitLayer, low_bit_layers
@@ -157,16 +158,26 @@ def noise_aware(
     return model
 
 
-@torch.compiler.disable
 def _begin(model: nn.Module, *args: Any) -> None:
+    _tell(model, "begin")
+
+
+def _end(model: nn.Module, *args: Any) -> None:
+    _tell(model, "end")
+
+
+def _tell(model: nn.Module, what: str) -> None:
+    """Call a method of all layers, out of sight of a compiler."""
+    if torch.compiler.is_compiling():
+        _tell_unseen(model, what)
+        return
     for layer in vars(model)["_on_crossbar"]:
-        layer.begin()
+        getattr(layer, what)()
 
 
 @torch.compiler.disable
-def _end(model: nn.Module, *args: Any) -> None:
-    for layer in vars(model)["_on_crossbar"]:
-        layer.end()
+def _tell_unseen(model: nn.Module, what: str) -> None:
+    _tell(model, what)
 
 
 def _default(model: nn.Module, machine: Crossbar) -> Plan:

@@ -4,7 +4,7 @@ All of it follows from the integer weights, as cells are on average, and changes
 the CPU, array by array.
 """
 
-__all__ = ["Converters", "Standing", "Wires", "converters", "standing", "volts"]
+__all__ = ["Converters", "Standing", "converters", "standing", "volts"]
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,44 +18,16 @@ from tetrit import noise
 from tetrit.hardware import Crossbar
 from tetrit.sim.crossbar import chain, readout
 from tetrit.sim.crossbar.converters import adc_errors, dac_table
-from tetrit.sim.crossbar.mapping import levels, reference_levels
+from tetrit.sim.crossbar.mapping import reference_levels
 from tetrit.sim.crossbar.wires import effective_conductance
-from tetrit.train.noise.cells import Both
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.statistics import level_statistics
+from tetrit.train.noise.wires import Losses, Wires, thermal_sums
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _DAC, _ADC = chain._DAC, readout._ADC
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Wires:
-    """What wires make of a column's conductances g in levels, a pair's difference taken as one: ``share * g + rest``.
-
-    The share is what wires leave of a cell's conductance, of two cells the mean (weighted so that the variance of their
-    difference is right); a cell that is nearly open carries more than its own current, for there are ways around it:
-    its share counts as 1. The rest makes the mean conductances exact.
-
-    Attributes
-    ----------
-    share, rest : tuple of Tensor
-        Of the outputs' columns, shape (groups, n_out, n_in), and of the references', (n_references, n_in).
-    """
-
-    share: Both
-    rest: Both
-
-    def scaled(self, scale: float) -> "Wires":
-        """Return wires of which a scale of 0 leaves nothing and 1 all."""
-        if scale == 1.0:
-            return self
-        a, b = self.share
-        return Wires(
-            share=(1.0 + scale * (a - 1.0), 1.0 + scale * (b - 1.0)),
-            rest=(self.rest[0] * scale, self.rest[1] * scale),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,8 +64,9 @@ def standing(geometry: Geometry, integers: Ints | None, device: torch.device, me
         return Standing(wires=None, thermal=None, compensation=None)
     assert integers is not None
     low, unit = machine.window[0], machine.level_siemens
-    each = levels(machine, integers.T)
-    ideal, found, shares, variances = (_Gathered(geometry) for _ in range(4))
+    of_integer = geometry.level_of.reshape(machine.columns_per_output, -1).T
+    each = np.take(of_integer, integers.T - geometry.integers[0], axis=0)
+    wires = Losses(geometry) if machine.has_wires else None
     thermal = np.zeros((len(geometry.parts), geometry.n_columns))
     compensation = np.ones((len(geometry.parts), layout.col_arrays))
     for i, j in np.ndindex(layout.row_arrays, layout.col_arrays):
@@ -105,54 +78,22 @@ def standing(geometry: Geometry, integers: Ints | None, device: torch.device, me
         if geometry.n_references:
             cells[:n_rows, layout.references] = reference_levels(machine)
         now = low / unit + statistics.mean[cells]
-        effective, share = now, np.ones(now.shape)
-        if machine.has_wires:
-            effective = _through_wires(machine, now * unit, method) / unit
-            share = np.minimum(np.divide(effective, now, out=share, where=now > 0), 1.0)
-            for gathered, values in ((ideal, now), (found, effective), (shares, share)):
-                gathered.put(i, j, values)
-            variances.put(i, j, statistics.variance[cells])
-        sums = (statistics.thermal[cells] * share**2).sum(axis=0)
+        effective = _through_wires(machine, now * unit, method) / unit if machine.has_wires else now
+        if wires is not None:
+            wires.put(i, j, cells, now, effective, statistics.variance)
+        sums = np.zeros(machine.cols)
+        thermal_sums(cells, now, effective, statistics.thermal, sums)
         thermal[i, geometry.array_of == j] = _columns(geometry, sums, where)
         if compensates:
             before = low / unit + statistics.fresh[cells]
             if machine.has_wires:
                 before = _through_wires(machine, before * unit, method) / unit
             compensation[i, j] = before[:n_rows].sum() / effective[:n_rows].sum()
-    wires = _wires(geometry, ideal, found, shares, variances, device) if machine.has_wires else None
     return Standing(
-        wires=wires,
+        wires=None if wires is None else wires.found(device),
         thermal=_tensor(thermal, device) if statistics.thermal.any() else None,
         compensation=_tensor(compensation[:, geometry.array_of], device) if compensates else None,
     )
-
-
-def _wires(
-    geometry: Geometry,
-    ideal: "_Gathered",
-    found: "_Gathered",
-    shares: "_Gathered",
-    variances: "_Gathered",
-    device: torch.device,
-) -> Wires:
-    """Put cells of pairs together."""
-    share, variance, now, effective = (each.columns() for each in (shares, variances, ideal, found))
-    spread, weight = variance.sum(1), now.sum(1)
-    by_spread = np.sqrt(_mean(share**2, variance, spread))
-    own = np.where(spread > 0, by_spread, _mean(share, now, weight))
-    sign = np.array([1.0, -1.0])[: share.shape[1]] if geometry.paired else np.ones(1)
-    net, wanted = (np.einsum("gpok,p->gok", values, sign) for values in (now, effective))
-    lines = shares.references(), found.references() - shares.references() * ideal.references()
-    return Wires(
-        share=(_tensor(own, device), _tensor(lines[0], device)),
-        rest=(_tensor(wanted - own * net, device), _tensor(lines[1], device)),
-    )
-
-
-def _mean(values: Floats, weights: Floats, total: Floats) -> Floats:
-    """Return means over the axis of polarities, 1 where nothing weighs."""
-    sums = (values * weights).sum(1)
-    return np.divide(sums, total, out=np.ones_like(sums), where=total > 0)
 
 
 def _through_wires(machine: Crossbar, g_siemens: Floats, method: str) -> Floats:
@@ -171,33 +112,6 @@ def _columns(geometry: Geometry, sums: Floats, where: Ints) -> Floats:
     """Return sums over an array's physical columns as those over columns of the layer, in the order of these."""
     own = sums[where].reshape(len(where), geometry.groups, -1).sum(axis=2).T.ravel()
     return np.concatenate([own, sums[geometry.layout.references]])
-
-
-class _Gathered:
-    """A number for every cell of a layer, put together from arrays."""
-
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
-        lines = geometry.groups if geometry.n_references else 0
-        self.own = np.zeros((geometry.n_in, geometry.n_out, geometry.machine.columns_per_output))
-        self.lines = np.zeros((geometry.n_in, lines, geometry.layout.col_arrays))
-
-    def put(self, i: int, j: int, cells: Floats) -> None:
-        """Take the cells of an array, shape (rows, cols)."""
-        layout = self.geometry.layout
-        rows, outputs = layout.rows(i), layout.outputs(j)
-        n_rows = rows.stop - rows.start
-        self.own[rows, outputs] = cells[:n_rows][:, layout.columns(np.arange(outputs.stop - outputs.start))]
-        self.lines[rows, :, j] = cells[:n_rows, layout.references]
-
-    def columns(self) -> Floats:
-        """Return those of outputs, shape (groups, polarities, n_out, n_in)."""
-        g = self.geometry
-        return self.own.reshape(g.n_in, g.n_out, g.groups, -1).transpose(2, 3, 1, 0)
-
-    def references(self) -> Floats:
-        """Return those of reference columns, shape (n_references, n_in)."""
-        return self.lines.reshape(self.geometry.n_in, -1).T
 
 
 def _tensor(values: Floats, device: torch.device) -> Tensor:

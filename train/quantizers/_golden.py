@@ -101,6 +101,8 @@ def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, 
             e(x).dequantize(into)
         elif e.draws:
             e.forward(x, out=into, rng=np.random.default_rng(int(seed)))  # type: ignore[call-arg]
+        elif x.dtype.char in "fd" and x.flags.c_contiguous:
+            pullback = e.plain_vjp(x, into)
         else:
             _, pullback = e.vjp(x, out=into)
     return _tensor(into, w.dtype), pullback

@@ -3,6 +3,7 @@
 __all__ = ["Quantizer", "quantizer"]
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators import Estimator, Quantized
 from tetrit.estimators.tables import from_table, to_table
 from tetrit.train.quantizers import _golden
-from tetrit.train.quantizers._ops import quantize
+from tetrit.train.quantizers._ops import quantize, values
 from tetrit.train.quantizers.rules import rule_of
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -119,6 +120,19 @@ class Quantizer(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         """Return the quantised values of `w`, of its dtype."""
+        return self._called(quantize, w)
+
+    @property
+    def straight_through(self) -> bool:
+        """Whether the gradient of the values is that of `w`, for every `w`, and nothing else is learned."""
+        e = self._golden if type(self._golden).at is Estimator.at else self.estimator
+        return e.straight_through and not e.learnable
+
+    def values(self, w: Tensor) -> Tensor:
+        """Return what calling the module does, without a graph: for layers that have the backward rule themselves."""
+        return self._called(values, w)
+
+    def _called(self, function: Callable[..., Tensor], w: Tensor) -> Tensor:
         if not isinstance(w, Tensor) or w.dtype not in _FLOATS or w.layout != torch.strided:
             got: object = type(w).__name__
             if isinstance(w, Tensor):
@@ -127,7 +141,7 @@ class Quantizer(nn.Module):
         drawing = self._golden.draws and self.training
         seed = torch.randint(1 << 62, (), device="cpu") if drawing else self._seed
         try:
-            return quantize(w, self._learned(), self._progress, seed, not self.training, self._key)
+            return function(w, self._learned(), self._progress, seed, not self.training, self._key)
         except InvalidValueError as error:
             if self.label:
                 raise InvalidValueError(f"{self.label}: {error}") from None
