@@ -9,7 +9,7 @@ TREE := $(BIN)/python tools/tree.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help sim test lint types bench docs spice clean
+.PHONY: help sim test lint types bench tables docs spice clean
 
 help: ## list these targets
 	@echo 'make TARGET   (the first run of any of them sets up $(VENV))'
@@ -34,6 +34,9 @@ types: $(VENV)/ready-test ## mypy, strict, on the whole package
 
 bench: $(VENV)/ready-test $(VENV)/peers ## speed beside the peers; figures in build/bench
 	@set -e; for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+tables: $(VENV)/ready-test ## the tables of the manual, by synthesis; half an hour the first time, the same bytes each time
+	$(BIN)/python tools/tables
 
 docs: $(VENV)/ready-docs ## the manual, in build/site; a warning is an error
 	@$(TREE)
@@ -71,5 +74,5 @@ $(VENV)/ready-%: constraints.txt pyproject.toml setup.py
 	$(preflight)@echo 'Setting up $(VENV) with $(lastword $(found)) for [$(EXTRAS)]: a minute or two, once'
 	@$(BIN)/python -c '' 2>/dev/null || $(lastword $(found)) -m venv --clear $(VENV)
 	@$(PIP) install pip && $(PIP) install --editable '.[$(EXTRAS)]'
-	@if [ '$*' = test ]; then sh tools/fashion.sh; fi
+	@if [ '$*' = test ]; then sh tools/fashion.sh; sh tools/osu018.sh $(VENV)/osu018; sh tools/chromium.sh; fi
 	@touch $@

@@ -1,7 +1,7 @@
-"""Make the area table of `tetrit explore`: arrays and elements mapped to sg13g2, and straight lines through them.
+"""Make the area table of `tetrit.sim.cost.area`: arrays and elements mapped to sg13g2, and straight lines through them.
 
 Run from the repository root: ``python bench/explore_area.py`` (three minutes); writes
-``tetrit/explore/area_sg13g2.toml``.
+``sim/cost/area_sg13g2.toml``.
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ import tomli_w
 from scipy.optimize import nnls
 
 from tetrit import rtl
-from tetrit.explore.area import shift_terms, simd_terms
 from tetrit.hardware import DATAFLOWS, WEIGHT_FORMATS, ShiftArray, SimdEngine
 from tetrit.rtl import SimdMac, SimdReadout, synthesize
+from tetrit.sim.cost.area import shift_terms, simd_terms
 
-OUT = Path("tetrit/explore/area_sg13g2.toml")
+OUT = Path("sim/cost/area_sg13g2.toml")
 SIZES = ((4, 4), (4, 8), (8, 4), (8, 8), (12, 12), (16, 4), (4, 16))
 WIDTHS = ((8, 16), (8, 32), (4, 24), (16, 32))
 QUIRES = (128, 192, 256)

@@ -112,13 +112,14 @@ def test_energy_is_the_sum_of_its_breakdown():
 
 @pytest.mark.parametrize("weight_format", WEIGHT_FORMATS)
 @pytest.mark.parametrize("dataflow", hardware.DATAFLOWS)
-def test_every_machine_has_modelled_prices_that_scale_with_its_width(weight_format, dataflow):
+def test_every_machine_has_modelled_prices_that_grow_with_its_width(weight_format, dataflow):
     machine = hardware.ShiftArray(rows=2, cols=2, weight_format=weight_format, dataflow=dataflow, acc_bits=24)
     prices = Prices.modelled(machine)
     assert 0 < prices.pe_idle_pj < prices.pe_active_pj
     assert (prices.pe_zero_pj is None) == (0 not in machine.weights.integers[~np.isnan(machine.weights.values)])
     wide = Prices.modelled(machine.replace(acc_bits=56))
-    assert wide.pe_active_pj == pytest.approx(2 * prices.pe_active_pj)
+    assert 1.2 < wide.pe_idle_pj / prices.pe_idle_pj < 2.5
+    assert 1.2 < wide.pe_active_pj / prices.pe_active_pj < 2.5
     assert "characterise" in prices.source
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
         "characterise",
         "compare",
         "compile",
+        "cost",
         "explore",
         "formats",
         "machines",

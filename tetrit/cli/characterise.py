@@ -13,19 +13,40 @@ import click
 )
 @click.option("--library", default="sg13g2", show_default=True, help="Embedded cell library.")
 @click.option(
+    "--liberty",
+    type=click.Path(path_type=Path),
+    metavar="FILE.lib",
+    help="A liberty file of your own in its place.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the operands.")
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE.toml", help="Instead of standard output."
 )
-def command(machine: str, library: str, output: Path | None) -> None:
-    """Measure the energy per event of every shift array, or of the SIMD engine, on mapped netlists.
+def command(machine: str, library: str, liberty: Path | None, seed: int, output: Path | None) -> None:
+    """Fit the energy per event of every shift array, or of the SIMD engine, to mapped netlists.
 
-    Takes about a minute; the results for the default library are part of the package.
+    Takes some minutes; the results for the default library are part of the package. Progress goes to standard error.
     """
-    from tetrit.flow import characterise, simd_energy
+    from tqdm import tqdm
 
-    text = (characterise if machine == "shift" else simd_energy).to_toml(library)
+    from tetrit import report
+    from tetrit.flow import characterise, simd_energy
+    from tetrit.rtl import load_technology, yosys
+
+    # whatever can be wrong, found before the work begins
+    if output is not None:
+        report.check_directory(output.parent)
+    yosys.require()
+    load_technology(library, liberty)
+    maker = characterise if machine == "shift" else simd_energy
+    with tqdm(total=maker.N_STEPS, unit="variant") as bar:
+
+        def step(name: str) -> None:
+            bar.set_postfix_str(name)
+            bar.update()
+
+        text = maker.to_toml(library, liberty, seed=seed, step=step)
     if output is None:
         click.echo(text, nl=False)
         return
-    from tetrit.report import write_files
-
-    write_files(output.parent, {output.name: text})
+    report.write_files(output.parent, {output.name: text})

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tetrit import hardware, report, rtl, verify
-from tetrit.flow import analog, conv, result, simd
+from tetrit.errors import InvalidValueError
+from tetrit.flow import analog, conv, crossbar_costs, result, simd, throughput
 from tetrit.flow import config as configs
 from tetrit.flow.conv_config import ConvRunConfig
 from tetrit.flow.gates import Gates, LayerEnergy
@@ -18,6 +19,7 @@ from tetrit.rtl import yosys
 from tetrit.sim.execute import LayerRun, execute
 from tetrit.train import digits
 from tetrit.verify import tools
+from tetrit.verify.waves import Waves
 
 SOURCES = [
     "E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998)",
@@ -28,7 +30,7 @@ SOURCES = [
 ]
 
 
-def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str, Any]:
+def run(config_path: Path, out_dir: Path, *, progress: bool = False, waves: Waves | None = None) -> dict[str, Any]:
     """Run a configuration and write its report.
 
     Parameters
@@ -39,6 +41,8 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         Where report, plots and Verilog go, all at the end; executable models are kept in its folder ``models``.
     progress : bool
         Whether to draw progress bars.
+    waves : Waves, optional
+        What is recorded of the verified RTL.
 
     Returns
     -------
@@ -53,10 +57,12 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
         A compiler, Verilator or Yosys is missing or fails.
     """
     config = configs.load(config_path)
+    if waves is not None and not config.verify_images:
+        raise InvalidValueError(f"{config_path}: [verify]: `images` is 0, so there is nothing to record waveforms of")
     if isinstance(config, SimdRunConfig):
-        return simd.run(config, out_dir, progress=progress)
+        return simd.run(config, out_dir, progress=progress, waves=waves)
     if isinstance(config, ConvRunConfig):
-        return conv.run(config, out_dir, progress=progress)
+        return conv.run(config, out_dir, progress=progress, waves=waves)
     # whatever can be wrong outside the configuration, found before the work begins
     report.check_directory(out_dir)
     report.require()
@@ -86,7 +92,8 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
                 say(f"running {config.verify_images} images on the Verilated RTL")
                 with timed("verify"):
                     images = learned.images[: config.verify_images]
-                    benches = verify.run_program(learned.program, images, build_dir=out_dir / "models")
+                    models = out_dir / "models"
+                    benches = verify.run_program(learned.program, images, build_dir=models, waves=waves)
             with timed("wait for synthesis"):
                 gates = synthesis.result()
             gates.check_clock()
@@ -104,9 +111,12 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False) -> dict[str
     made = head_block(config, learned.accuracy, learned.training, steps)
     made |= {"assumptions": result.assumptions(gates, machine, runs), "sources": SOURCES}
     made |= _hardware(config, gates, runs, energies)
+    sums = f"{machine.acc_bits}-bit sums, exact"
+    made |= throughput.digital(made, machine.activations.bits, machine.weights.bits, sums)
     if config.crossbar is not None and chips is not None:
         made["crossbar"] = chips
         made["assumptions"] += analog.assumptions(config.crossbar)
+        made["assumptions"] += crossbar_costs.assumptions(config.crossbar, chips)
         made["sources"] = [*SOURCES, *analog.sources(config.crossbar)]
     made["verify"] = _verify(benches, runs, energies, machine)
     array = rtl.to_verilog(rtl.build("ShiftPEArray", machine), "ShiftPEArray")

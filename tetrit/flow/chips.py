@@ -74,6 +74,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Run networks on the chips, fresh and over time, and return the report's ``crossbar``.
 
+    Beside it is ``program_pulses``, the programming attempts that the first chip took: for what programming costs.
+
     Parameters
     ----------
     config : CrossbarConfig
@@ -106,6 +108,7 @@ def evaluate(
         rows.append(_row(name, "plain", [accuracy(runs, labels)]))
     drift = []
     first: list[LayerRun] = []
+    pulses = 0
     clipped: list[list[float]] = []
     for network, layers in networks.items():
         for compensation in COMPENSATIONS:
@@ -119,6 +122,7 @@ def evaluate(
                     scores[number, place] = accuracy(runs, labels)
                     if (network, compensation, place) == ("plain", "none", 0):
                         first = first or runs
+                        pulses = pulses or sum(engine.arrays.program_pulses for engine in chip.engines)
                         clipped.append([_clipped(run) for run in runs])
                 del chip  # before the next one takes as much memory
             if compensation == COMPENSATIONS[0]:
@@ -152,6 +156,7 @@ def evaluate(
         "latency_us": cycles / machine.clock_mhz,
         "energy_uj": energy,
         "energy_per_image_nj": 1000.0 * energy["total"] / batch,
+        "program_pulses": pulses,
     }
 
 

@@ -26,6 +26,7 @@ from tetrit.train import cnn, digits
 from tetrit.verify import BenchResult, tools
 from tetrit.verify.batch import Library
 from tetrit.verify.network import SLOW_MEMORY, NetworkRun, build_coprocessor, run_network
+from tetrit.verify.waves import Waves
 
 Progress = Callable[[str, int, Any], None]
 
@@ -40,7 +41,7 @@ class _Learned:
     training: dict[str, Any]
 
 
-def run(config: ConvRunConfig, out_dir: Path, *, progress: bool = False) -> dict[str, Any]:
+def run(config: ConvRunConfig, out_dir: Path, *, progress: bool = False, waves: Waves | None = None) -> dict[str, Any]:
     """Run a configuration for the co-processor; write its report, job list and memory image. See `tetrit.flow.run`."""
     # whatever can be wrong outside the configuration, found before the work begins
     report.check_directory(out_dir)
@@ -54,7 +55,7 @@ def run(config: ConvRunConfig, out_dir: Path, *, progress: bool = False) -> dict
         # Verilator and the compiler work in processes of their own, beside the training
         built: Future[Library] | None = None
         if config.verify_images:
-            built = pool.submit(build_coprocessor, config.unit, build_dir=out_dir / "models")
+            built = pool.submit(build_coprocessor, config.unit, build_dir=out_dir / "models", waves=waves)
         try:
             with steps.timed("train"):
                 learned = _learn(config, data, progress=progress)
@@ -68,9 +69,10 @@ def run(config: ConvRunConfig, out_dir: Path, *, progress: bool = False) -> dict
                 with steps.timed("wait for the executable co-processor"):
                     library = built.result()
                 with steps.timed("verify"):
-                    seen = _verified(config, program, learned, library, config.verify_images, None, steps)
+                    seen = _verified(config, program, learned, library, config.verify_images, None, steps, waves)
                     if config.slow_images:
-                        slow = _verified(config, program, learned, library, config.slow_images, SLOW_MEMORY, steps)
+                        n_images = config.slow_images
+                        slow = _verified(config, program, learned, library, n_images, SLOW_MEMORY, steps, waves)
         finally:
             if built is not None:
                 built.cancel()
@@ -86,7 +88,9 @@ def run(config: ConvRunConfig, out_dir: Path, *, progress: bool = False) -> dict
     return made
 
 
-def verify(config: ConvRunConfig, *, build_dir: Path | None = None, progress: bool = False) -> list[BenchResult]:
+def verify(
+    config: ConvRunConfig, *, build_dir: Path | None = None, progress: bool = False, waves: Waves | None = None
+) -> list[BenchResult]:
     """Train the first seed's network and run its held-out images on the Verilated co-processor.
 
     Parameters
@@ -97,15 +101,18 @@ def verify(config: ConvRunConfig, *, build_dir: Path | None = None, progress: bo
         Where executable models are kept.
     progress : bool
         Whether progress is shown.
+    waves : Waves, optional
+        What is recorded.
     """
     data = digits.load(held_out=config.held_out, split_seed=config.split_seed)
     _check(config, data)
     config = replace(config, seeds=config.seeds[:1])
     steps = Steps(progress=progress)
-    library = build_coprocessor(config.unit, build_dir=build_dir)
+    library = build_coprocessor(config.unit, build_dir=build_dir, waves=waves)
     learned = _learn(config, data, progress=progress)
     program = _compiled(config, learned.graph, config.host_cycles_per_byte)
-    return _verified(config, program, learned, library, config.verify_images, None, steps).benches("the co-processor")
+    seen = _verified(config, program, learned, library, config.verify_images, None, steps, waves)
+    return seen.benches("the co-processor")
 
 
 def _check(config: ConvRunConfig, data: digits.Dataset) -> None:
@@ -132,10 +139,19 @@ def _verified(
     n_images: int,
     timing: MemoryTiming | None,
     steps: Steps,
+    waves: Waves | None,
 ) -> NetworkRun:
     """Run held-out images on the RTL."""
     steps.say(f"running {n_images} images on the Verilated co-processor{' with a slow memory' if timing else ''}")
-    return run_network(program, learned.images[:n_images], library=library, timing=timing, seed=config.seeds[0] % 2**16)
+    return run_network(
+        program,
+        learned.images[:n_images],
+        library=library,
+        timing=timing,
+        seed=config.seeds[0] % 2**16,
+        waves=waves,
+        name=f"network on MatmulCoprocessor{', memory that waits' if timing else ''}",
+    )
 
 
 def _learn(config: ConvRunConfig, data: digits.Dataset, *, progress: bool) -> _Learned:

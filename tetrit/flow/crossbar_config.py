@@ -11,6 +11,7 @@ from tetrit import checks, hardware, hls, noise
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar
 from tetrit.sim.cost import AnalogPrices
+from tetrit.sim.cost.peripherals import Peripherals, cell_costs
 from tetrit.sim.crossbar.fault_maps import FaultFile, read_fault_file
 from tetrit.train.recipe import NoiseAwareConfig, machine_source, noise_aware_of
 
@@ -26,8 +27,12 @@ _KEYS = (
     "times_s",
     "noise_aware",
     "prices",
+    "node_nm",
+    "cells",
     "faults",
 )
+SURVEY = "survey"
+"""In place of a price table: `AnalogPrices.survey` for the machine."""
 MOST_CHIPS = 10_000
 
 
@@ -50,7 +55,11 @@ class CrossbarConfig:
     noise_aware : NoiseAwareConfig or None
         Training on the crossbar, if asked for.
     prices : AnalogPrices
-        Energy per event; by default the committed table's, or a TOML file like it.
+        Energy per event; by default the committed table's, or a TOML file like it, or ``"survey"``.
+    node_nm : float
+        Technology of the area, and of the prices of the survey.
+    cells : Path or None
+        A TOML file like ``cells.toml`` of `tetrit.sim.cost`, for a device that is not in it.
     faults : FaultFile or None
         Stuck cells of layers, the same on all chips; those of other layers are drawn. Training does not know them.
     """
@@ -62,6 +71,8 @@ class CrossbarConfig:
     times_s: tuple[float, ...] = TIMES_S
     noise_aware: NoiseAwareConfig | None = None
     prices: AnalogPrices = field(default_factory=AnalogPrices.modelled)
+    node_nm: float = 32.0
+    cells: Path | None = None
     faults: FaultFile | None = None
 
     def __post_init__(self) -> None:
@@ -72,6 +83,10 @@ class CrossbarConfig:
         object.__setattr__(
             self, "calibration_images", checks.integer("calibration_images", self.calibration_images, maximum=2**31)
         )
+        object.__setattr__(self, "node_nm", checks.real("node_nm", self.node_nm, minimum=0.0, exclusive=True))
+        Peripherals.committed().at(self.node_nm)  # refuses what cannot be scaled to
+        if self.cells is not None:
+            cell_costs(self.machine.cell.name, self.cells)
         if not isinstance(self.times_s, tuple | list):
             raise TypeError(f"`times_s` must be a list, got {self.times_s!r}")
         times = tuple(checks.real("times_s", time, minimum=0.0) for time in self.times_s)
@@ -115,7 +130,13 @@ def read_crossbar(where: str, table: Mapping[str, Any], folder: Path) -> Crossba
         raise InvalidValueError(f"{where}: {error}") from None
     if aware is not None:
         aware = noise_aware_of(inner, aware)
-    read: dict[str, Callable[[Path], Any]] = {"prices": AnalogPrices.load, "faults": read_fault_file}
+    read: dict[str, Callable[[Path], Any]] = {"prices": AnalogPrices.load, "faults": read_fault_file, "cells": Path}
+    if values.get("prices") == SURVEY:
+        try:
+            values["prices"] = AnalogPrices.survey(machine, node_nm=values.get("node_nm", 32.0))
+        except (TypeError, ValueError) as error:
+            raise InvalidValueError(f"{where}: {error}") from None
+        del read["prices"]
     for key in [key for key in read if key in values]:
         if not isinstance(values[key], str):
             raise InvalidValueError(f"{where}: `{key}` must be a string, got {values[key]!r}")

@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tetrit import hardware, report, rtl, verify
+from tetrit import formats, hardware, report, rtl, verify
 from tetrit.errors import InvalidValueError
-from tetrit.flow import result, simd_result
+from tetrit.flow import result, simd_result, throughput
 from tetrit.flow.simd_config import SimdRunConfig
 from tetrit.flow.simd_learning import SimdLearned, learn
 from tetrit.flow.simd_result import SimdGates
@@ -23,6 +23,7 @@ from tetrit.sim.simd.execute import SimdLayerRun
 from tetrit.train import digits
 from tetrit.verify import tools
 from tetrit.verify.model import Model
+from tetrit.verify.waves import Waves
 
 SOURCES = [
     "E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998)",
@@ -36,12 +37,12 @@ _BUILD = """
 import sys, tomllib
 from pathlib import Path
 from tetrit import hardware, verify
-model = verify.build_simd_array(hardware.from_dict(tomllib.loads(sys.stdin.read())), build_dir=Path(sys.argv[1]))
-print(model.top, model.directory, sep=chr(10))
+machine = hardware.from_dict(tomllib.loads(sys.stdin.read()))
+verify.build_simd_array(machine, build_dir=Path(sys.argv[1]), waves=sys.argv[2] == "1")
 """
 
 
-def run(config: SimdRunConfig, out_dir: Path, *, progress: bool = False) -> dict[str, Any]:
+def run(config: SimdRunConfig, out_dir: Path, *, progress: bool = False, waves: Waves | None = None) -> dict[str, Any]:
     """Run a configuration for a SIMD engine and write its report; see `tetrit.flow.run`."""
     # whatever can be wrong outside the configuration, found before the work begins
     report.check_directory(out_dir)
@@ -59,7 +60,7 @@ def run(config: SimdRunConfig, out_dir: Path, *, progress: bool = False) -> dict
         synthesis = pool.submit(SimdGates.synthesise, machine, config.library, config.liberty)
         array: Future[Any] | None = None
         if config.verify_images:
-            array = pool.submit(_build_array, machine, models)
+            array = pool.submit(_build_array, machine, models, waves is not None)
         try:
             with steps.timed("train"):
                 learned = learn(config, data, step=steps.say, progress=progress)
@@ -73,7 +74,9 @@ def run(config: SimdRunConfig, out_dir: Path, *, progress: bool = False) -> dict
                     model = array.result()
                 with steps.timed("verify"):
                     images = learned.images[: config.verify_images]
-                    benches = verify.run_simd_program(learned.program, images, build_dir=models, model=model)
+                    benches = verify.run_simd_program(
+                        learned.program, images, build_dir=models, model=model, waves=waves
+                    )
                 text = (model.directory / "design.v").read_text(encoding="utf-8")
                 verilog["SimdArray.v"] = re.sub(rf"^module {model.top}\b", "module SimdArray", text, flags=re.MULTILINE)
             with steps.timed("wait for synthesis"):
@@ -88,18 +91,18 @@ def run(config: SimdRunConfig, out_dir: Path, *, progress: bool = False) -> dict
     return made
 
 
-def _build_array(machine: SimdEngine, directory: Path) -> Model:
+def _build_array(machine: SimdEngine, directory: Path, waves: bool) -> Model:
     """Build the executable array in a process of its own, so that training need not share Python's lock with it.
 
-    Where that fails, it is done here, and fails with the same error.
+    It is found built here then; where that failed, it is built here, and fails with the same error.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", _BUILD, str(directory)], input=hardware.to_toml(machine), capture_output=True, text=True
+    subprocess.run(
+        [sys.executable, "-c", _BUILD, str(directory), str(int(waves))],
+        input=hardware.to_toml(machine),
+        capture_output=True,
+        text=True,
     )
-    if done.returncode:
-        return verify.build_simd_array(machine, build_dir=directory)
-    top, built = done.stdout.splitlines()[-2:]
-    return Model(top=top, directory=Path(built))
+    return verify.build_simd_array(machine, build_dir=directory, waves=waves)
 
 
 def _check_images(config: SimdRunConfig, data: digits.Dataset) -> None:
@@ -134,6 +137,10 @@ def _report(
     energy = simd_result.energy_block(layers)
     if energy is not None:
         made |= {"energy_uj": energy, "energy_per_image_nj": 1000.0 * energy["total"] / n_images}
+        pairs = {run.layer.pair for run in runs}
+        if len(pairs) == 1:  # operations of several widths have no common definition
+            act_bits, weight_bits = (formats.get(name).bits for name in pairs.pop())
+            made |= throughput.digital(made, act_bits, weight_bits, f"{machine.quire_bits}-bit quires, rounded once")
     if benches:
         made["verify"] = verify_block([bench_block(bench, "output_stationary") for bench in benches])
     return made

@@ -164,7 +164,7 @@ def assumptions(gates: SimdGates, runs: Sequence[SimdLayerRun]) -> list[dict[str
             {
                 "id": "prices",
                 "text": "Events times energy per event, for each pair of formats, of one element and one read-out with "
-                "operands that are not the workload's; skew registers and control are not counted",
+                "typical operands; skew registers and control by their bits",
                 "source": SimdPrices.modelled(machine, *runs[0].layer.pair).source,
             }
         )

@@ -281,7 +281,8 @@ def test_prices_without_ramps_do_for_other_machines_only():
     with pytest.raises(InvalidValueError, match=r"^prices: `ramp_comparison_pj` must be at least 0, got -1$"):
         AnalogPrices.from_dict(rows | {"ramp_comparison": {"value_pj": -1.0, "source": "mine"}})
     with pytest.raises(
-        InvalidValueError, match=r"^prices: ramp_comparison: unknown key 'bits'; known: source, value_pj$"
+        InvalidValueError,
+        match=r"^prices: ramp_comparison: unknown key 'bits'; known: high_pj, low_pj, origin, source, value_pj$",
     ):
         AnalogPrices.from_dict(rows | {"ramp_comparison": {"value_pj": 1.0, "source": "mine", "bits": 8}})
     with pytest.raises(InvalidValueError, match=r"^prices: ramp_comparison: `source` is missing$"):

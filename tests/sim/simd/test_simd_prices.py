@@ -20,13 +20,16 @@ def run(machine, prices=None, k=8):
 
 
 def test_the_breakdown_is_events_times_prices():
-    prices = SimdPrices(element_step_pj=1.0, element_idle_pj=1e-3, readout_pj=1e6, readout_idle_pj=1e3, source="mine")
+    prices = SimdPrices(
+        element_step_pj=1.0, element_idle_pj=1e-3, readout_pj=1e6, readout_idle_pj=1e3, source="mine", edge_pj=7.0
+    )
     found = run(MACHINE, prices)
     steps, idle = found.events["element_step"], found.events["element_gated"]
     assert steps == 3 * 2 * 2
     assert steps + idle == found.cycles * 6
     assert found.breakdown["elements"] == pytest.approx(steps + idle * 1e-3, rel=1e-12)
     assert found.breakdown["read-outs"] == pytest.approx(6e6 + (found.cycles * 3 - 6) * 1e3, rel=1e-12)
+    assert found.breakdown["skew and control"] == 7.0 * found.cycles
     assert found.energy_pj == sum(found.breakdown.values())
 
 
