@@ -35,7 +35,7 @@ types: $(VENV)/ready-test ## mypy, strict, on the whole package
 bench: $(VENV)/ready-test $(VENV)/peers ## speed beside the peers; figures in build/bench
 	@set -e; for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
-tables: $(VENV)/ready-test ## the tables of the manual, by synthesis; half an hour the first time, the same bytes each time
+tables: $(VENV)/ready-test ## the tables of the manual, by synthesis; long the first time, the same bytes unless code changed
 	$(BIN)/python tools/tables
 
 docs: $(VENV)/ready-docs ## the manual, in build/site; a warning is an error
