@@ -149,8 +149,8 @@ def test_a_build_that_fails_beside_is_met_again_here(monkeypatch, tmp_path):
     monkeypatch.setattr(
         simd.subprocess, "run", lambda *given, **_: calls.append(given) or SimpleNamespace(returncode=1)
     )
-    monkeypatch.setattr(simd.verify, "build_simd_array", lambda found, build_dir: (found, build_dir))
-    assert simd._build_array(machine, tmp_path) == (machine, tmp_path)
+    monkeypatch.setattr(simd.verify, "build_simd_array", lambda found, *, build_dir, waves: (found, build_dir, waves))
+    assert simd._build_array(machine, tmp_path, True) == (machine, tmp_path, True)
     assert calls
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tetrit.errors import InvalidValueError
+from tetrit.errors import InvalidValueError, ToolError
 from tetrit.hls import networks
 from tetrit.hls.memory import (
     Op,
@@ -188,5 +188,5 @@ def test_the_solver_is_loaded_only_when_it_is_asked(monkeypatch):
     monkeypatch.setitem(sys.modules, "highspy", None)  # an import of it fails now
     assert plan_memory(spilling(), 8).optimal
     assert minimum_peak(spilling()).optimal
-    with pytest.raises(ImportError):
+    with pytest.raises(ToolError, match=r"^integer programs need highspy: pip install 'tetrit\[hls\]'$"):
         plan_memory(spilling(), 8, "ilp")

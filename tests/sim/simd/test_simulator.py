@@ -91,7 +91,7 @@ def test_energy_is_that_of_elements_read_outs_and_memories_that_have_a_price():
         .load([[1]] * 6, weight_format="posit8_0")
         .matmul([[1] * 6], act_format="posit8_0", out_format="posit8_0")
     )
-    assert list(run.breakdown) == ["elements", "read-outs", "weight memory", "result memory"]
+    assert list(run.breakdown) == ["elements", "read-outs", "skew and control", "weight memory", "result memory"]
     assert run.breakdown["weight memory"] == 3 * 32 * 0.5
     assert run.breakdown["result memory"] == 2 * 16 * 0.25
     assert run.energy_pj == sum(run.breakdown.values())
