@@ -1,10 +1,13 @@
 """What several commands share: options, how an interruption ends, and aligned tables."""
 
 __all__ = [
+    "arrays_option",
     "folder_of",
+    "formats_option",
     "interruptible",
     "jobs_option",
     "machine_option",
+    "nonzero_option",
     "out_option",
     "progress_option",
     "resume_option",
@@ -25,6 +28,24 @@ machine_option = click.option(
     metavar="PRESET|FILE.toml",
     help="The machine that sizes and formats are taken from; `tetrit machines` lists the presets.  "
     "[default: simd_8x8 for the SIMD engine and the co-processor, else shift_16x16]",
+)
+formats_option = click.option(
+    "--formats",
+    default="posit8_0,posit8_0",
+    show_default=True,
+    metavar="ACT,WEIGHT",
+    help="Formats on a SIMD engine.",
+)
+nonzero_option = click.option(
+    "--nonzero",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of weights that are not zero, for the energy of a shift array.",
+)
+arrays_option = click.option(
+    "--arrays", type=click.IntRange(1), metavar="N", help="Arrays of a crossbar that each layer can have."
 )
 resume_option = click.option("--resume", is_flag=True, help="Go on with what is in DIR, to the same result.")
 jobs_option = click.option(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tetrit.cli._options import table
+from tetrit.cli._options import arrays_option, formats_option, nonzero_option, table
 
 _SUFFIXES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "KIB": 2**10, "MIB": 2**20}
 
@@ -60,22 +60,9 @@ def _shapes(ctx: click.Context, option: click.Parameter, texts: tuple[str, ...])
     metavar="N",
     help="Bits that off-chip memory moves in a cycle.",
 )
-@click.option(
-    "--formats",
-    default="posit8_0,posit8_0",
-    show_default=True,
-    metavar="ACT,WEIGHT",
-    help="Formats on a SIMD engine.",
-)
-@click.option(
-    "--nonzero",
-    type=float,
-    default=1.0,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of weights that are not zero, for the energy of a shift array.",
-)
-@click.option("--arrays", type=click.IntRange(1), metavar="N", help="Arrays of a crossbar that each layer can have.")
+@formats_option
+@nonzero_option
+@arrays_option
 @click.option("--shape", multiple=True, callback=_shapes, metavar="NAME=1x3x224x224", help="Of a dynamic input.")
 @click.option("--hls-cpp", is_flag=True, help="Write C++ for high-level synthesis too; needs an integer network.")
 @click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tetrit.cli._options import table
+from tetrit.cli._options import arrays_option, formats_option, nonzero_option, table
 
 if TYPE_CHECKING:
     from tetrit.flow.costing import Costs, Row
@@ -61,22 +61,9 @@ _TITLES = {
     show_default=True,
     help="Prices of scratchpads: what the machine says of them, or the model of SRAM.",
 )
-@click.option(
-    "--formats",
-    default="posit8_0,posit8_0",
-    show_default=True,
-    metavar="ACT,WEIGHT",
-    help="Formats on a SIMD engine.",
-)
-@click.option(
-    "--nonzero",
-    type=float,
-    default=1.0,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of weights that are not zero, for the energy of a shift array.",
-)
-@click.option("--arrays", type=click.IntRange(1), metavar="N", help="Arrays of a crossbar that each layer can have.")
+@formats_option
+@nonzero_option
+@arrays_option
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures here too."
 )
