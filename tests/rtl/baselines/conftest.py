@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from amaranth.hdl import ClockDomain, Module
-from amaranth.sim import Simulator
+
+from tests.rtl import stepping
 
 
 def rounded(value, fmt):
@@ -45,33 +45,9 @@ def multiply_add(a, b, c_code, fmt):
 
 
 def clocked(component, rows, read):
-    """Apply rows of inputs, one a cycle, after a reset; return what `read` makes of the component before each edge."""
-    seen = []
-    domain, top = ClockDomain("sync"), Module()
-    top.domains.sync = domain
-    top.submodules.dut = component
-
-    async def tick(context):
-        context.set(domain.clk, 1)
-        await context.delay(1e-9)
-        context.set(domain.clk, 0)
-        await context.delay(1e-9)
-
-    async def bench(context):
-        context.set(domain.rst, 1)
-        await tick(context)
-        context.set(domain.rst, 0)
-        for row in rows:
-            for name, value in row.items():
-                context.set(getattr(component, name), int(value))
-            await context.delay(1e-9)
-            seen.append(read(context, component))
-            await tick(context)
-
-    simulator = Simulator(top)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return seen
+    """Apply rows of numpy's integers too."""
+    plain = ({name: int(value) for name, value in row.items()} for row in rows)
+    return stepping.clocked(component, plain, read)
 
 
 @pytest.fixture(scope="session")
