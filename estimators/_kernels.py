@@ -20,6 +20,7 @@ __all__ = [
     "chunk_at",
     "decoded",
     "divided",
+    "held_numbers",
     "lane_sums",
     "lane_total",
     "largest_bits",
@@ -136,6 +137,17 @@ def largest_bits(bits: Words, magnitude: Any, parts: Words, first: int, last: in
     for item in range(first, last):
         r, c, i, j = chunk_at(item, bits.shape[1])
         parts[r, c] = largest_word(bits[r, i:j], magnitude)
+
+
+@njit(cache=True, nogil=True)
+def held_numbers(x: Floats, least: float, greatest: float, out: Doubles) -> bool:
+    """Write x in float64, and return whether all of it lies from `least` to `greatest`."""
+    held: np.bool_ = np.bool_(True)
+    for k in range(x.size):
+        v = np.float64(x[k])
+        held &= (v >= least) & (v <= greatest)
+        out[k] = v
+    return bool(held)
 
 
 @njit(cache=True, nogil=True)

@@ -2,8 +2,10 @@
 
 __all__ = ["Run"]
 
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy.typing as npt
@@ -28,8 +30,8 @@ class Run:
         ``settling``.
     events : mapping of str to int
         Countable hardware acts.
-    breakdown : mapping of str to float
-        Energy in pJ by component, in order; modelled. NaN where there is no price yet.
+    price : callable
+        Computes `breakdown`, from copies of what was multiplied; can be pickled.
     """
 
     output: npt.NDArray[Any]
@@ -37,7 +39,12 @@ class Run:
     utilization: float
     bound: str
     events: MappingType[str, int]
-    breakdown: MappingType[str, float]
+    price: Callable[[], MappingType[str, float]] = field(repr=False)
+
+    @cached_property
+    def breakdown(self) -> MappingType[str, float]:
+        """Energy in pJ by component, in order; modelled, when first asked for."""
+        return self.price()
 
     @property
     def energy_pj(self) -> float:

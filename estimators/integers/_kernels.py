@@ -9,6 +9,7 @@ __all__ = [
     "clipped_codes",
     "clipped_row",
     "clipped_values",
+    "slope_sums",
     "stepped_backward",
     "stepped_rows",
     "uniform_rows",
@@ -21,7 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import BLOCK, GROUP, LANES, chunk_at, largest_word, row_totals
+from tetrit.estimators._kernels import BLOCK, GROUP, LANES, chunk_at, lane_total, largest_word, row_totals
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -174,24 +175,47 @@ def stepped_rows(
 
 
 @njit(cache=True, nogil=True)
-def _slopes(x: Floats, step: float, low: float, high: float, grad: Floats, lanes: Doubles, out: Floats) -> None:
+def _slope(z: float, low: float, high: float) -> float:
+    """Return the slope of a value by the step: rint(z) - z between low and high, low or high at them and beyond."""
+    slope = np.rint(z) - z
+    slope = slope if z > low else low
+    return slope if z < high else high
+
+
+@njit(cache=True, nogil=True)
+def _inner(x: Floats, step: float, low: float, high: float, grad: Floats, lanes: Doubles, out: Floats) -> None:
+    """Write grad where low < z = x / step < high, else 0, and add grad times the slope; up to one block of lanes."""
     for k in range(x.size):
-        z = np.float64(x[k]) / step
-        slope = np.rint(z) - z
-        slope = slope if z > low else low
-        slope = slope if z < high else high
-        lanes[k] += np.float64(grad[k]) * slope
-        out[k] = grad[k] if low < z < high else 0.0
+        z, g = np.float64(x[k]) / step, grad[k]
+        lanes[k] += np.float64(g) * _slope(z, low, high)
+        out[k] = g if (z > low) & (z < high) else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _inner_blocks(x: Floats, step: float, low: float, high: float, grad: Floats, lanes: Doubles, out: Floats) -> None:
+    """Do what `_inner` does for four blocks of lanes at a time, so that a lane stays in its register."""
+    four = 4 * LANES
+    for start in range(0, x.size // four * four, four):
+        part, part_grad, part_out = x[start : start + four], grad[start : start + four], out[start : start + four]
+        for k in range(LANES):
+            total = lanes[k]
+            for b in range(4):
+                z, g = np.float64(part[k + b * LANES]) / step, part_grad[k + b * LANES]
+                total += np.float64(g) * _slope(z, low, high)
+                part_out[k + b * LANES] = g if (z > low) & (z < high) else 0.0
+            lanes[k] = total
+    for start in range(x.size // four * four, x.size, LANES):
+        stop = min(x.size, start + LANES)
+        _inner(x[start:stop], step, low, high, grad[start:stop], lanes, out[start:stop])
 
 
 @njit(cache=True, nogil=True)
 def stepped_backward(
     x: Floats, steps: Doubles, low: float, high: float, grad: Floats, out: Floats, parts: Doubles, first: int, last: int
 ) -> None:
-    """Write grad where low < z = x / step < high, else 0, and the sum of grad times the value's slope of every chunk.
+    """Write grad where low < z = x / step < high, else 0, and the sum of grad times `_slope` of every chunk.
 
-    The slope by the step is rint(z) - z between low and high, low or high where z lies at them or beyond. The sum runs
-    in the lanes of `tetrit.estimators._kernels`.
+    The sum runs in the lanes of `tetrit.estimators._kernels`.
     """
     lanes, totals = np.empty((GROUP, LANES)), np.empty(GROUP)
     for begin in range(first, last, GROUP):
@@ -199,10 +223,44 @@ def stepped_backward(
         for item in range(count):
             r, _, i, j = chunk_at(begin + item, x.shape[1])
             lanes[item] = 0.0
-            for k in range(i, j, LANES):
-                stop = min(j, k + LANES)
-                _slopes(x[r, k:stop], steps[r], low, high, grad[r, k:stop], lanes[item], out[r, k:stop])
+            _inner_blocks(x[r, i:j], steps[r], low, high, grad[r, i:j], lanes[item], out[r, i:j])
         row_totals(lanes, totals, count)
         for item in range(count):
             r, c, _, _ = chunk_at(begin + item, x.shape[1])
             parts[r, c] = totals[item]
+
+
+@njit(cache=True, nogil=True)
+def _slope_terms(x: Floats, step: float, low: float, high: float, grad: Floats, lanes: Doubles) -> None:
+    for k in range(x.size):
+        lanes[k] += np.float64(grad[k]) * _slope(np.float64(x[k]) / step, low, high)
+
+
+@njit(cache=True, nogil=True)
+def _slope_blocks(x: Floats, step: float, low: float, high: float, grad: Floats, lanes: Doubles) -> None:
+    """Add grad times the slope, four blocks of lanes at a time."""
+    four = 4 * LANES
+    for start in range(0, x.size // four * four, four):
+        part, part_grad = x[start : start + four], grad[start : start + four]
+        for k in range(LANES):
+            total = lanes[k]
+            for b in range(4):
+                z = np.float64(part[k + b * LANES]) / step
+                total += np.float64(part_grad[k + b * LANES]) * _slope(z, low, high)
+            lanes[k] = total
+    for start in range(x.size // four * four, x.size, LANES):
+        stop = min(x.size, start + LANES)
+        _slope_terms(x[start:stop], step, low, high, grad[start:stop], lanes)
+
+
+@njit(cache=True, nogil=True)
+def slope_sums(
+    x: Floats, steps: Doubles, low: float, high: float, grad: Floats, parts: Doubles, first: int, last: int
+) -> None:
+    """Write the sum of `stepped_backward` alone."""
+    lanes = np.empty(LANES)
+    for item in range(first, last):
+        r, c, i, j = chunk_at(item, x.shape[1])
+        lanes[:] = 0.0
+        _slope_blocks(x[r, i:j], steps[r], low, high, grad[r, i:j], lanes)
+        parts[r, c] = lane_total(lanes)

@@ -7,7 +7,6 @@ computes it.
 """
 
 __all__ = [
-    "clipped_slope_sum",
     "copied",
     "inner_backward",
     "narrowed_backward",
@@ -367,34 +366,3 @@ def inner_backward(
         for k in range(part.size):
             z = np.float64(part[k]) / scale
             part_out[k] = part_grad[k] if low < z < high else 0.0
-
-
-@njit(cache=True, nogil=True)
-def _clipped_slopes(x: Floats, scale: float, low: float, high: float, grad: Floats, lanes: Doubles) -> None:
-    for k in range(x.size):
-        z = np.float64(x[k]) / scale
-        slope = np.rint(z) - z
-        slope = slope if z > low else low
-        slope = slope if z < high else high
-        lanes[k] += np.float64(grad[k]) * slope
-
-
-@njit(cache=True, nogil=True)
-def clipped_slope_sum(
-    x: Floats, scales: Doubles, low: float, high: float, grad: Floats, parts: Doubles, first: int, last: int
-) -> None:
-    """Write the sum of grad times the slope of the value by the step of every chunk, in the lanes of `term_sum`.
-
-    With z = x / scale the slope is rint(z) - z between low and high, low or high where z lies at them or beyond.
-    """
-    lanes = np.empty(LANES)
-    for item in range(first, last):
-        r, c, i, j = chunk_at(item, x.shape[1])
-        lanes[:] = 0.0
-        for start in range(i, j, LANES):
-            stop = min(j, start + LANES)
-            _clipped_slopes(x[r, start:stop], scales[r], low, high, grad[r, start:stop], lanes)
-        total = 0.0
-        for k in range(LANES):
-            total += lanes[k]
-        parts[r, c] = total

@@ -76,6 +76,8 @@ def row_steps(name: str, step: float | tuple[float, ...] | NDArray[np.float64], 
     """Return one step per row; a tuple must have as many steps as there are rows."""
     if not isinstance(step, float | int) and len(step) != n_rows:
         raise InvalidValueError(f"`{name}` must be a number or a tuple of {n_rows}, one per channel, got {len(step)}")
+    if isinstance(step, np.ndarray):
+        return step
     steps = np.empty(n_rows)
     steps[:] = step
     return steps

@@ -4,7 +4,7 @@ __all__ = ["LSQ"]
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -34,7 +34,13 @@ from tetrit.estimators._run import (
 )
 from tetrit.estimators._values import filled, in_one_pass
 from tetrit.estimators.base import Estimator, Pullback, Quantized
-from tetrit.estimators.integers._kernels import clipped_codes, clipped_values, stepped_backward, stepped_rows
+from tetrit.estimators.integers._kernels import (
+    clipped_codes,
+    clipped_values,
+    slope_sums,
+    stepped_backward,
+    stepped_rows,
+)
 from tetrit.estimators.stochastic import _kernels
 from tetrit.estimators.stochastic._shared import checked_step, row_steps
 
@@ -154,7 +160,7 @@ class LSQ(Estimator):
             return super().plain_vjp(x, out)
         steps = row_steps("step", self.step, len(rows))
         self._fill(x, rows, steps, out.reshape(rows.shape))
-        return partial(self._gradients, x, rows, steps)
+        return partial(self._plain_gradients, x, rows, steps)
 
     def _fill(self, x: NDArray[Any], rows: NDArray[Any], steps: NDArray[np.float64], into: NDArray[Any]) -> None:
         """Write the values of rows that `by_rows` takes."""
@@ -181,8 +187,33 @@ class LSQ(Estimator):
             )  # fmt: skip
         else:
             result, grad = g, to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
-            run(_kernels.clipped_slope_sum, rows, steps, *ends, grad, parts)
+            run(slope_sums, rows, steps, *ends, grad, parts)
         found = sum_chunks(parts) * self.gradient_factor(x.shape)
+        return result, {"step": found.reshape(()) if self.axis is None else found}
+
+    def _plain_gradients(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[Any],
+        steps: NDArray[np.float64],
+        grad_out: ArrayLike,
+        out: NDArray[Any] | None,
+        wanted: bool,
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """Do what `_gradients` does, without its checks where there is nothing to check."""
+        g = grad_out
+        plain = isinstance(g, np.ndarray) and g.dtype == x.dtype and g.shape == x.shape and g.flags.c_contiguous
+        if not plain or out is not None:
+            return self._gradients(x, rows, steps, grad_out, out, wanted)
+        low, high = _ends(self.format)
+        parts = np.empty((len(rows), chunk_count(rows.shape[1])))
+        result = g
+        if wanted:
+            result = np.empty(g.shape, g.dtype)
+            run(stepped_backward, rows, steps, low, high, g.reshape(rows.shape), result.reshape(rows.shape), parts)
+        else:
+            run(slope_sums, rows, steps, low, high, g.reshape(rows.shape), parts)
+        found = sum_chunks(parts) * _factor(x.shape, self.axis, self.batched, high)
         return result, {"step": found.reshape(()) if self.axis is None else found}
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -203,7 +234,7 @@ class LSQ(Estimator):
         low, high = self._ends()
         parts = np.empty((len(rows), chunk_count(rows.shape[1])))
         grad = to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
-        run(_kernels.clipped_slope_sum, rows, steps, low, high, grad, parts)
+        run(slope_sums, rows, steps, low, high, grad, parts)
         return scale_array(sum_chunks(parts) * self.gradient_factor(x.shape), x.shape, self.axis)
 
     def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -213,11 +244,7 @@ class LSQ(Estimator):
 
     def gradient_factor(self, shape: tuple[int, ...]) -> float:
         """Return 1 / sqrt(n Q_P), n the number of elements that share a step in a tensor of that shape (at least 1)."""
-        apart = set() if self.axis is None else {self.axis % len(shape)}
-        if self.batched:
-            apart.add(0)
-        n = math.prod(length for axis, length in enumerate(shape) if axis not in apart)
-        return 1.0 / math.sqrt(max(n, 1) * self._ends()[1])
+        return _factor(shape, self.axis, self.batched, self._ends()[1])
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with the step 2 mean |w| / sqrt(Q_P), and a copy of `w`."""
@@ -250,3 +277,12 @@ class LSQ(Estimator):
 def _ends(name: str) -> tuple[float, float]:
     low, high = formats.get(name).integer_range
     return float(low), float(high)
+
+
+@lru_cache(maxsize=1024)
+def _factor(shape: tuple[int, ...], axis: int | None, batched: bool, high: float) -> float:
+    apart = set() if axis is None else {axis % len(shape)}
+    if batched:
+        apart.add(0)
+    n = math.prod(length for i, length in enumerate(shape) if i not in apart)
+    return 1.0 / math.sqrt(max(n, 1) * high)

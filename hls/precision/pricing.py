@@ -11,7 +11,9 @@ from tetrit import checks, formats, sim
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
 from tetrit.sim import Run
-from tetrit.sim.cost import AnalogPrices, Prices, SimdPrices
+from tetrit.sim.cost import AnalogPrices
+from tetrit.sim.cost.prices import shift_coefficients
+from tetrit.sim.cost.simd import simd_coefficients
 
 COSTS = ("size_bits", "bops", "cycles", "energy_pj")
 """The resources that a layer takes."""
@@ -38,8 +40,8 @@ def layer_costs(
     weight : array_like of int, shape (n_in, n_out) or (groups, n_in, n_out)
         Codes.
     x : array_like of int, shape (vectors, n_in) or (groups, vectors, n_in)
-        Activations, as the machine's `matmul` takes them: integers, or codes of `act_format` for a SimdEngine. The
-        energy of a ShiftArray and of a SimdEngine is the same for all activations, that of a Crossbar's cells is not.
+        Activations, as the machine's `matmul` takes them: integers, or codes of `act_format` for a SimdEngine. Energy
+        depends on them: on the bits that change from one to the next, or on the voltages of a Crossbar's cells.
     weight_format, act_format : str, optional
         For a SimdEngine, which needs them; results are read out in the activations' format.
 
@@ -103,13 +105,14 @@ def price_source(machine: ShiftArray | SimdEngine | Crossbar) -> str:
         prices = AnalogPrices.modelled()
         return f"modelled from cited figures: {prices.source if machine.ramp is None else prices.ramp_source}"
     if isinstance(machine, SimdEngine):
-        source = SimdPrices.modelled(machine, machine.formats[0], machine.formats[0]).source
+        source = simd_coefficients(machine, machine.formats[0], machine.formats[0]).source
         memories = (machine.weight_memory, machine.act_memory, machine.result_memory)
     else:
-        source = Prices.modelled(machine).source
+        source = shift_coefficients(machine).source
         memories = (machine.weight_memory, machine.act_memory, machine.acc_memory)
     words = sorted({memory.energy_source for memory in memories if memory.energy_source})
-    return f"modelled from synthesised parts: {source}; memories: {' | '.join(words) or 'not priced'}"
+    made = f"modelled from synthesised parts, for the operands of each product: {source}"
+    return f"{made}; memories: {' | '.join(words) or 'not priced'}"
 
 
 def _run(

@@ -1,6 +1,6 @@
 """Energy of a run, modelled: events times energy per event."""
 
-__all__ = ["Prices", "memory_breakdown"]
+__all__ = ["Prices", "memory_breakdown", "shift_coefficients"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ class Prices:
         coefficients : Coefficients, optional
             By default those of the committed table for its weight format and dataflow.
         """
-        found = _committed(machine) if coefficients is None else coefficients
+        found = shift_coefficients(machine) if coefficients is None else coefficients
         idle, zero, active = _typical(machine, found)
         return cls(
             pe_idle_pj=idle,
@@ -122,7 +122,7 @@ class Prices:
         """
         from tetrit.sim.cost.switching import movement, resting  # sim.shift, which it needs, imports this file
 
-        found = _committed(machine) if coefficients is None else coefficients
+        found = shift_coefficients(machine) if coefficients is None else coefficients
         counts = movement(x, weight, bias, mapping, machine)
         workload = Workload(m=x.shape[0], k=x.shape[1], n=weight.shape[1])
         active = workload.m * int(np.count_nonzero(machine.weights.integers[weight]))
@@ -166,7 +166,8 @@ def memory_breakdown(events: Mapping[str, int], machine: ShiftArray) -> dict[str
     return result
 
 
-def _committed(machine: ShiftArray) -> Coefficients:
+def shift_coefficients(machine: ShiftArray) -> Coefficients:
+    """Return those of the committed table for the machine's weight format and dataflow."""
     variant = {"dataflow": machine.dataflow, "weight_format": machine.weight_format}
     return Coefficients.committed(_TABLE, variant)
 

@@ -1,6 +1,6 @@
 """Energy of a run on the SIMD engine, modelled: events times energy per event."""
 
-__all__ = ["SimdPrices"]
+__all__ = ["SimdPrices", "simd_coefficients"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class SimdPrices:
         True
         """
         machine.mode(act_format, weight_format)
-        found = _committed(machine, act_format, weight_format) if coefficients is None else coefficients
+        found = simd_coefficients(machine, act_format, weight_format) if coefficients is None else coefficients
         return cls(
             **_typical(machine.gating, act_format, weight_format, tuple(found.pj.items())),
             source=f"{found.source}; activations as after a ReLU, weights normal (assumed)",
@@ -127,7 +127,7 @@ class SimdPrices:
         True
         """
         machine.mode(act_format, weight_format)
-        found = _committed(machine, act_format, weight_format) if coefficients is None else coefficients
+        found = simd_coefficients(machine, act_format, weight_format) if coefficients is None else coefficients
         return cls(
             **_priced(acts, weight, machine, act_format, weight_format, found),
             source=f"{found.source}; for the operands of this product",
@@ -155,7 +155,8 @@ class SimdPrices:
         }
 
 
-def _committed(machine: SimdEngine, act_format: str, weight_format: str) -> Coefficients:
+def simd_coefficients(machine: SimdEngine, act_format: str, weight_format: str) -> Coefficients:
+    """Return those of the committed table for a pair of formats, with the machine's gating or without."""
     variant = {"gating": machine.gating, "act_format": act_format, "weight_format": weight_format}
     return Coefficients.committed(_TABLE, variant)
 

@@ -2,6 +2,7 @@
 
 __all__ = ["CrossbarEngine"]
 
+from functools import partial
 from typing import Any, Protocol, Self, get_args, runtime_checkable
 
 import numpy as np
@@ -217,7 +218,7 @@ class CrossbarEngine:
             utilization=self._weight_cells / cells,
             bound=self._bound,
             events=events,
-            breakdown=self.prices.breakdown(events, self.machine, cells_pj=done.cells_pj),
+            price=partial(self.prices.breakdown, events, self.machine, cells_pj=done.cells_pj),
         )
 
     def _loaded(self) -> None:

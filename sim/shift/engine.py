@@ -2,6 +2,8 @@
 
 __all__ = ["ShiftEngine"]
 
+from collections.abc import Mapping as MappingType
+from functools import partial
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -33,12 +35,12 @@ class ShiftEngine:
     machine : ShiftArray
         What to simulate.
     prices : Prices, optional
-        Energy per event; by default the committed table's.
+        Energy per event, whatever the operands; by default those of each product's own, see `Prices.of_operands`.
     """
 
     def __init__(self, machine: ShiftArray, prices: Prices | None = None) -> None:
         self.machine = machine
-        self.prices = Prices.modelled(machine) if prices is None else prices
+        self.prices = prices
         self.weight: npt.NDArray[np.uint8] | None = None
         self._values: npt.NDArray[Any]  # the weights' integers, ready for an exact product
         self._reach: Ints  # largest absolute value that each output's products can sum to
@@ -112,6 +114,7 @@ class ShiftEngine:
         -------
         Run
             `output` is int64 of shape (batch, n_out), in units of the weight format's smallest positive value.
+            `breakdown` is modelled from what these operands move in the array, unless the engine has `prices`.
 
         Raises
         ------
@@ -140,13 +143,18 @@ class ShiftEngine:
         tiles = tile_list(workload, mapping)
         n_cycles = cycles.count_tiles(tiles, self.machine)
         happened = events.of_tiles(workload, tiles, self.machine, active=workload.m * self._nonzero, n_cycles=n_cycles)
+        values = acts.astype(self._values.dtype)
+        if self.prices is None:
+            price = partial(_breakdown, values, self.weight, start, mapping, self.machine, happened)
+        else:
+            price = partial(self.prices.breakdown, happened, self.machine)
         return Run(
-            output=(acts.astype(self._values.dtype) @ self._values).astype(np.int64) + start,
+            output=(values @ self._values).astype(np.int64) + start,
             cycles=n_cycles,
             utilization=workload.macs / (n_cycles * self.machine.rows * self.machine.cols),
             bound=cycles.bound(tiles, self.machine, n_cycles),
             events=happened,
-            breakdown=self.prices.breakdown(happened, self.machine),
+            price=price,
         )
 
     def _activations(self, x: npt.ArrayLike) -> Ints:
@@ -189,6 +197,19 @@ class ShiftEngine:
                 f"the accumulator {limit}"
             )
         return start.astype(np.int64)
+
+
+def _breakdown(
+    x: npt.NDArray[Any],
+    weight: npt.NDArray[np.uint8],
+    bias: Ints,
+    mapping: Mapping,
+    machine: ShiftArray,
+    happened: MappingType[str, int],
+) -> dict[str, float]:
+    """Return the energy of a product at the prices of its own operands."""
+    prices = Prices.of_operands(x.astype(np.int64), weight, bias, mapping, machine)
+    return prices.breakdown(happened, machine)
 
 
 def _exact_dtype(reach: int) -> type[np.float32 | np.float64 | np.int64]:

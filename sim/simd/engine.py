@@ -2,6 +2,8 @@
 
 __all__ = ["MULTIPLIER_BITS", "SimdSimulator"]
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -37,7 +39,8 @@ class SimdSimulator:
     machine : SimdEngine
         What to simulate.
     prices : SimdPrices, optional
-        Energy per event, whatever the formats; by default the committed table's for the pair of formats that runs.
+        Energy per event, whatever the formats and operands; by default those of each product's own, see
+        `SimdPrices.of_operands`.
     """
 
     def __init__(self, machine: SimdEngine, prices: SimdPrices | None = None) -> None:
@@ -104,8 +107,8 @@ class SimdSimulator:
         Returns
         -------
         Run
-            `output` holds codes of `out_format`, shape (batch, n_out). `breakdown` is modelled, see
-            `tetrit.sim.cost.SimdPrices`.
+            `output` holds codes of `out_format`, shape (batch, n_out). `breakdown` is modelled from what these operands
+            move, unless the engine has `prices`.
 
         Raises
         ------
@@ -140,14 +143,17 @@ class SimdSimulator:
         workload = Workload(m=output.shape[0], k=acts.codes.shape[1], n=output.shape[1])
         n_cycles = cycles.count(workload, machine, *pair) + (machine.mode_switch_cycles if switched else 0)
         events = self.events(acts, weight, n_cycles, switched=switched)
-        prices = SimdPrices.modelled(machine, *pair) if self.prices is None else self.prices
+        if self.prices is None:
+            price = partial(_breakdown, acts, weight, machine, events)
+        else:
+            price = partial(self.prices.breakdown, events, machine)
         return Run(
             output=output,
             cycles=n_cycles,
             utilization=workload.macs / (n_cycles * machine.rows * machine.cols * mode.lanes),
             bound=cycles.bound(workload, machine, *pair, n_cycles),
             events=events,
-            breakdown=prices.breakdown(events, machine),
+            price=price,
         )
 
     def _codes(
@@ -199,6 +205,12 @@ class SimdSimulator:
             "quire_add": taken * lanes,
             "mode_switch": int(switched),
         }
+
+
+def _breakdown(acts: Operand, weight: Operand, machine: SimdEngine, events: Mapping[str, int]) -> dict[str, float]:
+    """Return the energy of a product at the prices of its own operands."""
+    pair = (acts.format.name, weight.format.name)
+    return SimdPrices.of_operands(acts.codes, weight.codes, machine, *pair).breakdown(events, machine)
 
 
 def _real(operand: Operand) -> npt.NDArray[np.bool_]:

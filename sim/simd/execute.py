@@ -4,6 +4,7 @@ __all__ = ["SimdLayerRun", "SimdProduct", "execute_simd", "products"]
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,11 @@ def _together(done: list[tuple[SimdProduct, Run]], layer: CompiledSimdLayer, mac
         utilization=macs / (cycles * machine.rows * machine.cols * lanes),
         bound=max(done, key=lambda item: item[1].cycles)[1].bound,
         events={name: sum(run.events[name] for _, run in done) for name in first.events},
-        breakdown={
-            name: sum(run.breakdown.get(name, 0.0) for _, run in done)
-            for name in dict.fromkeys(name for _, run in done for name in run.breakdown)
-        },
+        price=partial(_total, [run for _, run in done]),
     )
+
+
+def _total(runs: Sequence[Run]) -> dict[str, float]:
+    """Return the energy of runs by component."""
+    names = dict.fromkeys(name for run in runs for name in run.breakdown)
+    return {name: sum(run.breakdown.get(name, 0.0) for run in runs) for name in names}

@@ -30,7 +30,7 @@ class Operand:
     Attributes
     ----------
     codes : ndarray of the format's `code_dtype`
-        C-contiguous.
+        C-contiguous, a copy of its own.
     format : RealFormat
         What they are codes of.
     """
@@ -58,7 +58,7 @@ class Operand:
                 f"`{name}` must be codes of {format_name}, 0 to {last}, got {int(array[row, column])} "
                 f"at ({row}, {column})"
             )
-        return cls(codes=np.ascontiguousarray(array, dtype=fmt.code_dtype), format=fmt)
+        return cls(codes=np.array(array, dtype=fmt.code_dtype, order="C"), format=fmt)
 
     def not_real(self, axis: int) -> npt.NDArray[np.bool_] | None:
         """Return which rows (`axis` 1) or columns (0) hold NaR; None if there is none at all."""

@@ -20,7 +20,11 @@ def test_a_shift_array(weight_format):
     bits = machine.weights.bits
     wanted = {"size_bits": 180 * bits, "bops": 900 * bits * 8, "cycles": run.cycles, "energy_pj": run.energy_pj}
     assert layer_costs(machine, codes, x) == wanted
-    assert layer_costs(machine, codes, np.zeros_like(x)) == wanted
+    still = layer_costs(machine, codes, np.zeros_like(x))
+    assert {name: still[name] for name in wanted if name != "energy_pj"} == {
+        name: cost for name, cost in wanted.items() if name != "energy_pj"
+    }
+    assert still["energy_pj"] < wanted["energy_pj"]
     assert "tetrit characterise" in price_source(machine)
 
 

@@ -1,5 +1,7 @@
 """The shift engine: exact values in every arithmetic it may use, events that add up, and clear refusals."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,9 +107,23 @@ def test_energy_is_the_sum_of_its_breakdown():
     assert run.energy_pj == pytest.approx(sum(run.breakdown.values()))
     with pytest.raises(ValueError, match=r"^8 events `pe_zero` have no price; set `pe_zero_pj`$"):
         unpriced = Prices(pe_idle_pj=0.25, pe_zero_pj=None, pe_active_pj=2.0, source="a test")
-        sim.build(machine, prices=unpriced).load([[1, 0]] * 8).matmul([[1] * 8])
+        _ = sim.build(machine, prices=unpriced).load([[1, 0]] * 8).matmul([[1] * 8]).breakdown
     with pytest.raises(ValueError, match=r"^`pe_idle_pj` must be at least 0, got -1$"):
         Prices(pe_idle_pj=-1, pe_zero_pj=None, pe_active_pj=2.0, source="a test")
+
+
+def test_energy_is_of_the_products_own_operands_even_if_they_change_later_and_can_be_pickled():
+    rng = np.random.default_rng(5)
+    machine = hardware.ShiftArray(rows=4, cols=4)
+    engine = sim.build(machine).load(rng.integers(0, 4, (8, 4)))
+    lively = np.tile([[85], [-86]], (4, 8))
+    calm, other = engine.matmul(np.full((8, 8), 85)), engine.matmul(lively)
+    lively[:] = 0
+    engine.load(np.zeros((8, 4), int))
+    assert other.energy_pj > 1.3 * calm.energy_pj
+    assert pickle.loads(pickle.dumps(calm)).breakdown == calm.breakdown
+    typical = Prices.modelled(machine)
+    assert calm.breakdown != typical.breakdown(calm.events, machine)
 
 
 @pytest.mark.parametrize("weight_format", WEIGHT_FORMATS)

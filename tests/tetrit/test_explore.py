@@ -24,6 +24,9 @@ from tetrit.explore.store import FILE, Store
 from tetrit.explore.workload import Gemm, GemmWorkload
 from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.sim import CrossbarEngine, ShiftEngine, Workload
+from tetrit.sim.cost import Prices
+from tetrit.sim.cost.crossbar_area import crossbar_area
+from tetrit.sim.cost.memory import sram_um2
 from tetrit.sim.simd import SimdSimulator
 
 # ---- figures
@@ -63,7 +66,11 @@ def test_figures_of_a_list_are_sums_of_engines():
     cycles, energy = 0, 0.0
     for gemm in gemms:
         work = gemm.workload
-        one = ShiftEngine(machine).load(np.ones((work.k, work.n), int)).matmul(np.ones((work.m, work.k), int))
+        one = (
+            ShiftEngine(machine, Prices.modelled(machine))
+            .load(np.ones((work.k, work.n), int))
+            .matmul(np.ones((work.m, work.k), int))
+        )
         cycles += gemm.count * one.cycles
         energy += gemm.count * one.energy_pj * 1e-6
     assert found.cycles == cycles
@@ -86,8 +93,19 @@ def test_figures_of_crossbars_are_the_engines():
     assert found.energy_uj["cells"] == pytest.approx(2e-6 * one.breakdown["cells"], rel=0.2)  # other random codes
     assert found.utilization == pytest.approx(one.utilization)
     arrays_there = 2 * engine.layout.row_arrays * engine.layout.col_arrays
-    assert found.area_mm2["cells"] == pytest.approx(arrays_there * 16 * 32 * 0.25e-6)
-    assert found.area_mm2["ADC"] == pytest.approx(arrays_there * 4 * 1200e-6)
+    area = crossbar_area(machine, arrays=arrays_there, node_nm=32)
+    assert found.area_mm2 == pytest.approx({name: figure.value for name, figure in area.items()})
+    assert found.sources["area_mm2: cells"] == f"published: {area['cells'].source}"
+
+
+def test_cells_of_a_device_without_figures_have_the_pitch_of_the_wires():
+    machine = hardware.Crossbar(rows=16, cols=32, adc_bits=6)
+    found = area.crossbar(machine, 2)
+    assert machine.cell.name == "ideal"
+    assert found.um2["cells"] == pytest.approx(2 * 16 * 32 * 0.25)
+    assert found.sources["cells"] == (
+        "assumed: cells 0.5 um apart, as the presets' wires; device 'ideal' has no figure of its own; F = 32 nm"
+    )
 
 
 def test_area_table_is_near_the_array_itself():
@@ -117,12 +135,12 @@ def test_area_table_is_near_the_array_itself():
 )
 def test_memories_have_the_area_of_ihps_macros(words, bits, um2):
     memory = hardware.Memory(size_bytes=words * bits // 8, width_bits=bits)
-    assert area.sram_um2(memory, bits) == pytest.approx(um2, rel=0.02)
+    assert sram_um2(memory, bits) == pytest.approx(um2, rel=0.02)
 
 
 def test_large_memories_are_several_macros():
     one, wide, deep = (
-        area.sram_um2(hardware.Memory(size_bytes=size), bits) for size, bits in ((16384, 64), (32768, 128), (32768, 64))
+        sram_um2(hardware.Memory(size_bytes=size), bits) for size, bits in ((16384, 64), (32768, 128), (32768, 64))
     )
     assert wide == deep == pytest.approx(2 * one)
 

@@ -87,11 +87,13 @@ def test_report_is_valid_and_complete(made, folder, gates):
     assert hardware.load(folder / "one" / "machine.toml").rows == 3
 
 
-def test_energy_is_given_where_it_has_a_price_and_else_said_to_have_none(made):
-    priced = all("energy_pj" in layer for layer in made["layers"])
-    assert ("energy_uj" in made) == priced
-    assert ("not priced" in report.summary(made)) == (not priced)
-    assert any(entry["id"] == "energy" for entry in made["assumptions"]) == (not priced)
+def test_energy_is_that_of_all_layers_and_says_what_it_is_made_from(made):
+    total = sum(sum(layer["breakdown"].values()) for layer in made["layers"])
+    assert made["energy_uj"]["total"] == pytest.approx(total * 1e-6)
+    assert made["energy_per_image_nj"] == pytest.approx(total * 1e-3 / made["images"])
+    assert "not priced" not in report.summary(made)
+    [prices] = (entry for entry in made["assumptions"] if entry["id"] == "prices")
+    assert "operands" in prices["text"] and "characterise" in prices["source"]
 
 
 @pytest.mark.usefixtures("mapped")

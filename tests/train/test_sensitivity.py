@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional
 
-from tetrit import hardware, sim
+from tetrit import estimators, hardware, sim
 from tetrit.errors import InvalidValueError
 from tetrit.train import searching
 from tetrit.train.sensitivity import (
@@ -273,11 +273,12 @@ def test_prices_of_a_network_are_those_of_the_simulator():
     assert {name: cost.shape for name, cost in costs.items()} == dict.fromkeys(costs, (2, 2))
     rounded = target.rounded(model, x)
     layer, own = model[3], machine.replace(weight_format="pot3")
-    # codes from the values by nothing but the format's own encoder and the scale that gives the least error again
-    scale = np.abs(rounded["3"][1]).max(axis=1, keepdims=True) / 8.0
-    codes = own.weights.encode(rounded["3"][1] / scale)
-    np.testing.assert_allclose(own.weights.decode(codes) * scale, rounded["3"][1], rtol=1e-12)
-    run = sim.build(own).load(codes.T).matmul(np.zeros((6, 64), np.int64))
+    nearest = estimators.get("ste_format", format="pot3", axis=0, power_of_two=False)
+    golden = nearest(layer.weight.detach().numpy().astype(np.float64))
+    np.testing.assert_allclose(golden.values, rounded["3"][1], rtol=1e-6)
+    hidden = model[:3](x).detach().double().numpy()
+    scale = estimators.get("ste_format", format="int8", power_of_two=False).start(hidden)[0].scale
+    run = sim.build(own).load(golden.codes.T).matmul(np.clip(np.rint(hidden / scale), -128, 127).astype(np.int64))
     assert costs["cycles"][1, 1] == run.cycles / 6
     assert costs["energy_pj"][1, 1] == pytest.approx(run.energy_pj / 6, rel=1e-12)
     assert costs["size_bits"][:, 1].tolist() == [36 * 3, 192 * 3]

@@ -1,28 +1,24 @@
 """Area of machines from committed tables and cited figures: the authority for what `tetrit explore` takes for mm2.
 
 Digital arrays and their memories: `tetrit.sim.cost.area`, or, where asked for, the array itself mapped by Yosys.
-Crossbars: ISAAC's converters and adders at 32 nm, and cells at the pitch that the presets' wires assume.
+Crossbars: `tetrit.sim.cost.crossbar_area` at 32 nm, the node of their energies.
 """
 
-__all__ = ["Area", "crossbar", "shift", "simd", "sram_um2"]
+__all__ = ["Area", "crossbar", "shift", "simd"]
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
 from tetrit.sim.cost.area import MEMORY_NAMES, machine_area
-from tetrit.sim.cost.memory import sram_um2
+from tetrit.sim.cost.crossbar_area import crossbar_area
+from tetrit.sim.cost.figure import Figure
+from tetrit.sim.cost.peripherals import CellCosts, cell_costs
 
-_ADC_UM2 = {4: 361.04, 5: 476.91, 6: 626.91, 7: 845.18, 8: 1200.0, 9: 1827.911647, 10: 3002.008032}
-_DAC_UM2_PER_BIT = 0.166015625
-_SHIFT_ADD_UM2 = 60.0
-_CELL_UM2 = 0.25
-ANALOG_SOURCE = (
-    "ISAAC (ISCA 2016), 32 nm, as hwcomponents-library's isaac.py reads it: 1200 um2 an 8-bit ADC, its other widths "
-    "from 4 to 10 bits scaled there after Saberi et al. 2011, by 2^bits beyond; 0.166 um2 a bit of a row's DAC; 60 um2 "
-    "a shift-and-add unit, one an ADC; cells half a micrometre apart, the presets' assumption for wires"
-)
+_CELL_PITCH_UM = 0.5
+_NODE_NM = 32.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,27 +59,39 @@ def simd(machine: SimdEngine, mode: str = "table") -> Area:
 
 
 def crossbar(machine: Crossbar, arrays: int) -> Area:
-    """Return the area of `arrays` crossbars with their converters; requantisation and memories are left out."""
-    bits = machine.adc_bits
-    adcs = 0 if bits is None else math.ceil(machine.cols / machine.adc.columns_per_adc)
-    adc_um2 = 0.0
-    if bits is not None:
-        nearest = min(max(bits, min(_ADC_UM2)), max(_ADC_UM2))
-        adc_um2 = _ADC_UM2[nearest] * 2.0 ** (bits - nearest)
-    um2 = {
-        "cells": arrays * machine.rows * machine.cols * _CELL_UM2,
-        "DAC": arrays * machine.rows * max(machine.input_digits) * _DAC_UM2_PER_BIT,
-        "ADC": arrays * adcs * adc_um2,
-        "shift and add": arrays * adcs * _SHIFT_ADD_UM2,
-    }
-    return Area(um2=um2, sources=dict.fromkeys(um2, f"published: {ANALOG_SOURCE}"))
+    """Return the area of `arrays` crossbars with their converters; requantisation and memories are left out.
+
+    Raises
+    ------
+    InvalidValueError
+        Converters of which the survey of ADCs knows nothing.
+    """
+    return _area(crossbar_area(machine, arrays=arrays, node_nm=_NODE_NM, cells=_cells(machine.cell.name)), 1e6)
+
+
+def _cells(device: str) -> CellCosts:
+    """Return what cells take: a device without a figure of its own has the pitch that the presets' wires assume."""
+    try:
+        return cell_costs(device)
+    except InvalidValueError:
+        text = f"cells {_CELL_PITCH_UM} um apart, as the presets' wires; device '{device}' has no figure of its own"
+        none = Figure(value=0.0, unit="pJ", origin="assumed", source="not used for areas")
+        area_f2 = (_CELL_PITCH_UM / _NODE_NM * 1e3) ** 2
+        return CellCosts(
+            area_f2=Figure(value=area_f2, unit="F2", origin="assumed", source=text),
+            pulse_pj=none,
+            pulses=replace(none, unit="1"),
+        )
 
 
 def _table(machine: ShiftArray | SimdEngine) -> Area:
     """Return the area from the committed table."""
-    found = machine_area(machine)
+    return _area(machine_area(machine))
+
+
+def _area(found: Mapping[str, Figure], to_um2: float = 1.0) -> Area:
     return Area(
-        um2={name: figure.value for name, figure in found.items()},
+        um2={name: figure.value * to_um2 for name, figure in found.items()},
         sources={name: f"{figure.origin}: {figure.source}" for name, figure in found.items()},
     )
 

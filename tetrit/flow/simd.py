@@ -135,12 +135,11 @@ def _report(
         "sources": SOURCES,
     }
     energy = simd_result.energy_block(layers)
-    if energy is not None:
-        made |= {"energy_uj": energy, "energy_per_image_nj": 1000.0 * energy["total"] / n_images}
-        pairs = {run.layer.pair for run in runs}
-        if len(pairs) == 1:  # operations of several widths have no common definition
-            act_bits, weight_bits = (formats.get(name).bits for name in pairs.pop())
-            made |= throughput.digital(made, act_bits, weight_bits, f"{machine.quire_bits}-bit quires, rounded once")
+    made |= {"energy_uj": energy, "energy_per_image_nj": 1000.0 * energy["total"] / n_images}
+    pairs = {run.layer.pair for run in runs}
+    if len(pairs) == 1:  # operations of several widths have no common definition
+        act_bits, weight_bits = (formats.get(name).bits for name in pairs.pop())
+        made |= throughput.digital(made, act_bits, weight_bits, f"{machine.quire_bits}-bit quires, rounded once")
     if benches:
         made["verify"] = verify_block([bench_block(bench, "output_stationary") for bench in benches])
     return made

@@ -2,7 +2,6 @@
 
 __all__ = ["SimdGates", "area_block", "assumptions", "energy_block", "layer_blocks"]
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.hardware import SimdEngine
 from tetrit.rtl import Synthesis, synthesize
 from tetrit.sim import Workload
-from tetrit.sim.cost import SimdPrices
+from tetrit.sim.cost.simd import simd_coefficients
 from tetrit.sim.simd import cycles
 from tetrit.sim.simd.execute import SimdLayerRun
 
@@ -80,9 +79,9 @@ def layer_blocks(runs: Sequence[SimdLayerRun], machine: SimdEngine) -> list[dict
             "events": dict(events),
             "words": {name.removesuffix("_word"): n for name, n in events.items() if name.endswith("_word")},
             "bytes_moved": _bytes_moved(events, machine),
+            "energy_pj": run.run.energy_pj,
+            "breakdown": dict(run.run.breakdown),
         }
-        if math.isfinite(run.run.energy_pj):
-            block |= {"energy_pj": run.run.energy_pj, "breakdown": dict(run.run.breakdown)}
         blocks.append(block)
     return blocks
 
@@ -96,10 +95,8 @@ def _bytes_moved(events: Mapping[str, int], machine: SimdEngine) -> float:
     return bits / 8
 
 
-def energy_block(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the report's ``energy_uj``, or None where the array has no price."""
-    if not all("breakdown" in layer for layer in layers):
-        return None
+def energy_block(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the report's ``energy_uj``."""
     breakdown: dict[str, float] = {}
     for layer in layers:
         for component, energy_pj in layer["breakdown"].items():
@@ -159,24 +156,14 @@ def assumptions(gates: SimdGates, runs: Sequence[SimdLayerRun]) -> list[dict[str
         {"id": f"gates-{number}", "text": text, "source": "tetrit.rtl.synthesis"}
         for number, text in enumerate(gates.element.assumptions, start=1)
     ]
-    if all(math.isfinite(run.run.energy_pj) for run in runs):
-        found.append(
-            {
-                "id": "prices",
-                "text": "Events times energy per event, for each pair of formats, of one element and one read-out with "
-                "typical operands; skew registers and control by their bits",
-                "source": SimdPrices.modelled(machine, *runs[0].layer.pair).source,
-            }
-        )
-    else:
-        found.append(
-            {
-                "id": "energy",
-                "text": "The energy of the array is not priced, so none is given; the events that would be priced are "
-                "in the table of each layer",
-                "source": "our assumption",
-            }
-        )
+    found.append(
+        {
+            "id": "prices",
+            "text": "Energy of elements and read-outs from the bits that change for a sample of each product's own "
+            "operands, and of skew registers and control from their bits, at the coefficients of each pair of formats",
+            "source": simd_coefficients(machine, *runs[0].layer.pair).source,
+        }
+    )
     for name in ("weight_memory", "act_memory", "result_memory"):
         memory = getattr(machine, name)
         found.append(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tetrit.errors import InvalidValueError
+from tetrit.estimators._kernels import held_numbers
 from tetrit.estimators.base import Estimator, Pullback
 from tetrit.parallel import undivided
 
@@ -57,9 +58,9 @@ def current(key: str, progress: Tensor, learned: Sequence[Tensor], *, passing: b
     for name, value in zip(learned_names(e), learned, strict=True):
         least, greatest = e.learnable[name]
         if passing and e.takes_arrays and value.ndim:
-            x = array(value)
-            if x.size and least <= x.min() and x.max() <= min(greatest, _MOST):
-                now.__dict__[name] = x.astype(np.float64)
+            x, held = array(value), np.empty(value.shape)
+            if x.dtype.char in "fd" and held_numbers(x, least, min(greatest, _MOST), held):
+                now.__dict__[name] = held
                 continue
         found = value.tolist()
         numbers = found if isinstance(found, list) else [found]
@@ -136,7 +137,12 @@ def backward(
         if not learned:
             return [result]
         found = found or e.parameter_gradients(array(w), array(grad))
-    return [
-        result,
-        *(torch.from_numpy(np.asarray(found[n])).to(t) for n, t in zip(learned_names(e), learned, strict=True)),
-    ]
+    fields = [_field(found[name], dtype) for name, dtype in zip(learned_names(e), learned, strict=True)]
+    return [result, *fields]
+
+
+def _field(gradient: NDArray[np.float64], dtype: torch.dtype) -> Tensor:
+    if dtype != torch.float32:
+        return torch.from_numpy(np.asarray(gradient)).to(dtype)
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.asarray(gradient, np.float32))  # torch takes ten times as long to round 256 numbers

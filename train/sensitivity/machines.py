@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -90,8 +91,12 @@ class Target(ABC):
         return self.placed(prepared, chosen, example)
 
     @abstractmethod
+    def taken(self, option: Option, x: NDArray[np.float64]) -> NDArray[Any]:
+        """Return a layer's real inputs, of any shape, as the machine takes them: integers or codes, 0 for 0."""
+
+    @abstractmethod
     def cost(self, option: Option, weight: NDArray[Any], x: NDArray[Any]) -> dict[str, float]:
-        """Return what a layer takes, from its weights' codes and its real inputs, as matrices; see `layer_costs`."""
+        """Return what a layer takes, from its weights' codes and its inputs as taken; see `layer_costs`."""
 
     def costs(self, model: nn.Module, example: Tensor) -> dict[str, NDArray[np.float64]]:
         """Return what each layer takes in each option: per input of `example`, which run together.
@@ -108,7 +113,8 @@ class Target(ABC):
             whole = dict.fromkeys(layers, option.label)
             codes = dict(quantized_weights(prepare(copy.deepcopy(model), self.plan(model, whole, example))))
             for place, (name, layer) in enumerate(layers.items()):
-                x = vectors(layer, inputs[name][0])
+                taken = self.taken(option, inputs[name][0].detach().cpu().double().numpy())
+                x = vectors(layer, torch.from_numpy(taken.astype(np.float32))).astype(np.int64)
                 weight = matrices(layer, codes[f"{name}.weight" if name else "weight"].codes)
                 for cost, value in self.cost(option, weight, x).items():
                     found[cost][place, number] = value if cost == "size_bits" else value / len(example)
@@ -136,16 +142,22 @@ class ShiftTarget(Target):
         inputs = seen(model, {name: layers[name] for name in chosen}, example)
         rules = []
         for name, label in chosen.items():
-            act = FormatSTE(format=self.machine.act_format, power_of_two=False)
-            scale = act.start(inputs[name][0].detach().cpu().double().numpy())[0].scale
+            scale = self._act().start(inputs[name][0].detach().cpu().double().numpy())[0].scale
             activation = {"name": "ste_format", "format": self.machine.act_format, "scale": scale}
             rules.append(Rule(match=name or "*", weight=_free(self.options[label].weight), activation=activation))
         return Plan(rules=tuple(rules))
 
+    def taken(self, option: Option, x: NDArray[np.float64]) -> NDArray[Any]:
+        """Return integers, with the scale of `plan`."""
+        integers: NDArray[Any] = self.machine.activations.integers[self._act()(x).codes]
+        return integers
+
     def cost(self, option: Option, weight: NDArray[Any], x: NDArray[Any]) -> dict[str, float]:
-        """Return the costs on the array of the option's format; activations do not count."""
-        machine = self.machine.replace(weight_format=option.weight)
-        return layer_costs(machine, weight, np.zeros(x.shape, np.int64))
+        """Return the costs on the array of the option's format."""
+        return layer_costs(self.machine.replace(weight_format=option.weight), weight, x)
+
+    def _act(self) -> FormatSTE:
+        return FormatSTE(format=self.machine.act_format, power_of_two=False)
 
 
 class SimdTarget(Target):
@@ -161,10 +173,13 @@ class SimdTarget(Target):
         }
         return format_plan(model, pairs, example)
 
+    def taken(self, option: Option, x: NDArray[np.float64]) -> NDArray[Any]:
+        """Return codes, with the scale of `plan`."""
+        return FormatSTE(format=option.act)(x).codes
+
     def cost(self, option: Option, weight: NDArray[Any], x: NDArray[Any]) -> dict[str, float]:
-        """Return the costs in the mode of the pair; values do not count."""
-        codes = np.zeros(x.shape, np.uint16)
-        return layer_costs(self.machine, weight, codes, weight_format=option.weight, act_format=option.act)
+        """Return the costs in the mode of the pair."""
+        return layer_costs(self.machine, weight, x, weight_format=option.weight, act_format=option.act)
 
 
 class CrossbarTarget(Target):
@@ -194,13 +209,16 @@ class CrossbarTarget(Target):
         calibrate(prepared, example)
         return prepared
 
+    def taken(self, option: Option, x: NDArray[np.float64]) -> NDArray[Any]:
+        """Return integers, the largest input being the largest of them."""
+        integers = self.machine_of(option).activations.integers
+        low, top = int(integers.min()), int(integers.max())
+        largest = float(np.abs(x).max()) or 1.0
+        return np.clip(np.rint(x * (top / largest)), low, top).astype(np.int64)
+
     def cost(self, option: Option, weight: NDArray[Any], x: NDArray[Any]) -> dict[str, float]:
         """Return the costs of a chip that computes these inputs, which its cells' currents depend on."""
-        machine = self.machine_of(option)
-        top = int(machine.activations.integers.max())
-        largest = float(np.abs(x).max()) or 1.0
-        low = int(machine.activations.integers.min())
-        return layer_costs(machine, weight, np.clip(np.rint(x * (top / largest)), low, top).astype(np.int64))
+        return layer_costs(self.machine_of(option), weight, x)
 
 
 def target_of(machine: Any, options: Sequence[Option], *, seed: int = 0) -> Target:

@@ -135,7 +135,7 @@ def test_cycles_events_and_energy_are_those_of_the_engine(preset):
     compared = 0
     for m, k, n in ((3, 40, 40), (70, 40, 20), (1, 200, 33), (20, 9, 5)):
         codes = rng.integers(0, 4, (k, n))
-        engine = sim.build(machine).load(codes)
+        engine = sim.build(machine, prices=Prices.modelled(machine)).load(codes)
         active = m * int(np.count_nonzero(machine.weights.values[codes]))
         workload = Workload(m=m, k=k, n=n)
         found = solve(workload, active, machine, Settings(off_chip=None))

@@ -164,7 +164,8 @@ def test_cycles_and_energy_are_those_of_the_engine():
         x, w, pair = w.T, x.T, PAIR[::-1]
     else:
         pair = PAIR
-    run = sim.build(machine).load(w, weight_format=pair[1]).matmul(x, act_format=pair[0], out_format="posit8_0")
+    engine = sim.build(machine, prices=SimdPrices.modelled(machine, *pair))
+    run = engine.load(w, weight_format=pair[1]).matmul(x, act_format=pair[0], out_format="posit8_0")
     assert (found.cycles, found.breakdown) == (run.cycles, run.breakdown)
     assert found.peak_macs == 4 * 4 * 2
     assert found.traffic["activation memory"].read_bytes * 8 == run.events["act_read_word"] * machine.act_word_bits
