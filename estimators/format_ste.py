@@ -41,7 +41,8 @@ class FormatSTE(Estimator):
     Where no scale is given, it is the one among a few that gives the least sum of squared errors over the tensor or
     channel, the larger one of equals: with E the exponent of the largest |w| = f 2^E, 1/2 <= f < 1, the powers of two
     2^E, 2^(E-1), ... 2^(E-d), or, with ``power_of_two=False``, f 2^E 2^(-i/8) for i = 0, 1, ... 8 d. Here d is as many
-    octaves as lie between 1 and the format's largest value, but at most 6. All zeros have scale 1.
+    octaves as lie between 1 and the format's largest value, but at most 6 unless it is an integer, since posits are
+    finest near 1. All zeros have scale 1.
 
     Contract: bit-exact; arithmetic is in float64, and the sums have the golden order.
 
@@ -145,10 +146,11 @@ class FormatSTE(Estimator):
 
     def ratios(self) -> tuple[float, ...]:
         """Return the candidates for a scale, largest first, in units of the largest magnitude or its power of two."""
-        octaves = min(_OCTAVES, max(0, math.ceil(math.log2(self._format.max_value))))
-        if self.power_of_two:
-            return tuple(2.0**-i for i in range(octaves + 1))
-        return tuple(2.0 ** (-i / _FINE) for i in range(_FINE * octaves + 1))
+        octaves = max(0, math.ceil(math.log2(self._format.max_value)))
+        if not isinstance(self._format, formats.Integer):
+            octaves = min(_OCTAVES, octaves)
+        steps = 1 if self.power_of_two else _FINE
+        return tuple(2.0 ** (-i / steps) for i in range(steps * octaves + 1))
 
     def _scales(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return one scale per row; x must be finite."""

@@ -20,6 +20,10 @@ _STEPS = 4
 """How far the product of border and scale may be from the threshold before it is searched for in earnest."""
 _SLAB = 1 << 18
 """How many thresholds are held at a time: a tensor of many short rows has more of them than weights."""
+_HALF = 8
+"""Thresholds on either side of 0 that the kernel for opposite levels takes."""
+_LARGE = 1 << 16
+"""Elements from which on it is worth looking whether that kernel will do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +145,33 @@ def grid_values(
             levels = np.zeros((len(limits), limits.shape[1] + 1), into.dtype)
             with np.errstate(over="ignore", under="ignore"):
                 levels[:, : grid.values.size] = scales[part, None] * grid.values
-            run(_kernels.place_values, rows[part], limits, levels, into[part])
+            half = _upper_half(limits, levels, grid.borders.size) if rows[part].size >= _LARGE else None
+            if half is None:
+                run(_kernels.place_values, rows[part], limits, levels, into[part])
+            else:
+                run(_kernels.mirrored_values, rows[part], *half, into[part])
 
     return values_pass(kernel, rows, shape, axis, out)
+
+
+def _upper_half(limits: NDArray[Any], levels: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return the upper half of n thresholds of every row and the levels above them, if that says it all; else None.
+
+    It does where the levels are 0 in the middle and opposite on both sides, and so is what the thresholds let through:
+    a lower one belongs to its inner side. A half has up to eight; infinity fills up what is missing.
+    """
+    half = n // 2
+    if n % 2 or half > _HALF:
+        return None
+    upper, middle, above = limits[:, half:n], levels[:, half], levels[:, half + 1 : n + 1]
+    if ((middle != 0) | np.signbit(middle)).any() or not ((above > 0) & (levels[:, :half][:, ::-1] == -above)).all():
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        if (limits[:, :half][:, ::-1] != -np.nextafter(upper, limits.dtype.type(np.inf))).any():
+            return None
+    borders, values = np.full((len(limits), _HALF), np.inf, limits.dtype), np.zeros((len(levels), _HALF), levels.dtype)
+    borders[:, :half], values[:, :half] = upper, above
+    return borders, values
 
 
 def values_pass(

@@ -72,7 +72,7 @@ def _of_long_row(row: NDArray[Any], k: int) -> tuple[float, float]:
     segments = np.array_split(row.view(word), min(-(-row.size // _BLOCK), _MOST_SEGMENTS))
     low, high = _bracket(row.view(word), magnitude, k)
     counts = np.empty((len(segments), 3), np.int64)
-    rooms = [np.empty(segment.size // 8, word) for segment in segments]
+    rooms = np.empty((len(segments), segments[-1].size // 8), word)
 
     def gather(i: int) -> None:
         i = len(segments) - 1 - i  # so that the beginning of the row is in the cache for the next pass over it

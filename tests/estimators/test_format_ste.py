@@ -46,6 +46,17 @@ def test_the_power_of_two_with_the_least_error(name, octaves, data):
     assert q.values.tolist() == (fmt.quantize(w / q.scale) * q.scale).tolist()
 
 
+@pytest.mark.parametrize("power_of_two", [True, False])
+@pytest.mark.parametrize("name", ["int4", "int8", "int16"])
+def test_integers_use_the_whole_range(name, power_of_two):
+    """Evenly spread values have the least error where the largest one takes (nearly) the largest code."""
+    w, top = np.linspace(-1.0, 1.0, 4001), formats.get(name).max_value
+    q = estimators.get("ste_format", format=name, power_of_two=power_of_two)(w)
+    reached = np.abs(formats.get(name).values[q.codes]).max()
+    assert reached > (top / 2 if power_of_two else top / 1.1)
+    assert np.abs(q.values - w).max() < 1.5 * q.scale
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
 @pytest.mark.parametrize("name", FORMATS)
 def test_codes_are_the_formats_own_whatever_the_dtype_and_the_layout(name, dtype):
