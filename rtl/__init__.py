@@ -28,6 +28,7 @@ __all__ = [
     "read_activity",
     "read_saif",
     "read_vcd",
+    "require_energy",
     "simulate",
     "synthesize",
     "to_verilog",
@@ -37,7 +38,7 @@ from tetrit.rtl.activity import Activity, simulate
 from tetrit.rtl.activity_files import read_activity
 from tetrit.rtl.components import build, components, default_machine, full_name
 from tetrit.rtl.coprocessor import MatmulCoprocessor
-from tetrit.rtl.energy import Energy
+from tetrit.rtl.energy import Energy, require_energy
 from tetrit.rtl.fpga import FpgaMapping, map_fpga
 from tetrit.rtl.gearbox import Downsizer, Upsizer
 from tetrit.rtl.liberty_syntax import LibertyError

@@ -1,6 +1,6 @@
 """The authority for what switching costs: toggles and clock edges of a netlist priced by its library's cells."""
 
-__all__ = ["Energy", "cell_energies_fj", "price"]
+__all__ = ["Energy", "cell_energies_fj", "price", "require_energy"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tetrit.hardware.technology import Technology
 from tetrit.rtl import tables
 from tetrit.rtl.flat import FlatNetlist
 from tetrit.rtl.liberty_syntax import LibertyError
@@ -72,7 +73,8 @@ def price(
     LibertyError
         If the library does not state energy or leakage of a cell in the netlist.
     """
-    _refuse_unpriced(flat)
+    used = {flat.technology.cells[kind].name for kind in np.unique(flat.cell_type).tolist()}
+    _refuse(flat.technology, [name for name in flat.technology.unpriced if name in used])
     n_modules = len(flat.module_names)
     cells = flat.technology.cells
     half_square = 0.5 * flat.technology.voltage_v**2
@@ -132,10 +134,19 @@ def cell_energies_fj(
     return switched, clocked
 
 
-def _refuse_unpriced(flat: FlatNetlist) -> None:
-    technology = flat.technology
-    used = {technology.cells[kind].name for kind in np.unique(flat.cell_type).tolist()}
-    missing = [name for name in technology.unpriced if name in used]
+def require_energy(technology: Technology) -> None:
+    """Refuse a library that can price no cell at all, before anything is mapped to it.
+
+    Raises
+    ------
+    LibertyError
+        It states no internal power, or no leakage, of any cell.
+    """
+    if len(technology.unpriced) == len(technology.cells):
+        _refuse(technology, list(technology.unpriced))
+
+
+def _refuse(technology: Technology, missing: list[str]) -> None:
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise LibertyError(

@@ -12,7 +12,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.hardware.cell_tables import SetupArc, Table
 from tetrit.hardware.technology import Technology
 from tetrit.rtl import simulate
-from tetrit.rtl.energy import cell_energies_fj
+from tetrit.rtl.energy import cell_energies_fj, require_energy
 from tetrit.rtl.flat import flatten
 from tetrit.rtl.liberty import read
 from tetrit.rtl.liberty_syntax import LibertyError
@@ -342,6 +342,10 @@ def test_a_library_without_energies_gives_area_and_timing_but_no_energy(tmp_path
     )
     with pytest.raises(LibertyError, match=f"^{re.escape(message)}$"):
         found.energy(1.0)
+    with pytest.raises(
+        LibertyError, match=r"^dry.lib states no internal power or no leakage of BUF, DFF, INV and 2 more"
+    ):
+        require_energy(library)
 
 
 def test_a_library_without_leakage_gives_no_energy(tmp_path):
@@ -350,6 +354,7 @@ def test_a_library_without_leakage_gives_no_energy(tmp_path):
     library = read(path)
     assert library.unpriced == ("BUF", "INV", "NAND", "XOR")
     chain = design(library, [("a", "input", (2,)), ("y", "output", (3,))], [("INV", {"A": 2, "Y": 3})], 4)
+    require_energy(library)  # its flip-flop has what is needed
     with pytest.raises(
         LibertyError, match=r"^tight.lib states no internal power or no leakage of INV: area and timing"
     ):

@@ -31,13 +31,13 @@ def command(machine: str, library: str, liberty: Path | None, seed: int, output:
 
     from tetrit import report
     from tetrit.flow import characterise, simd_energy
-    from tetrit.rtl import load_technology, yosys
+    from tetrit.rtl import load_technology, require_energy, yosys
 
     # whatever can be wrong, found before the work begins
     if output is not None:
         report.check_directory(output.parent)
     yosys.require()
-    load_technology(library, liberty)
+    require_energy(load_technology(library, liberty))
     maker = characterise if machine == "shift" else simd_energy
     with tqdm(total=maker.N_STEPS, unit="variant") as bar:
 

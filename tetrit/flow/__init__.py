@@ -67,7 +67,7 @@ def run(config_path: Path, out_dir: Path, *, progress: bool = False, waves: Wave
     report.check_directory(out_dir)
     report.require()
     yosys.require()
-    rtl.load_technology(config.library, config.liberty)
+    rtl.require_energy(rtl.load_technology(config.library, config.liberty))
     data = digits.load(held_out=config.held_out, split_seed=config.split_seed)
     check_fit(config, data)
     if config.crossbar is not None:
