@@ -1,7 +1,7 @@
 """The SIMD engine's element in gates beside its baselines: area, critical path, energy per MAC with and without gating.
 
 Run it as ``python bench/simd_synthesis.py``: it writes docs/simd_synthesis.md and build/bench/simd_synthesis.json, in
-a few minutes. With ``--liberty FILE.lib`` it maps the same designs to a library of your own, and the table goes to the
+some minutes. With ``--liberty FILE.lib`` it maps the same designs to a library of your own, and the table goes to the
 end of that page, in place of the one that is there; ``-o FILE.md`` writes a page of its own instead.
 """
 
@@ -11,10 +11,12 @@ from pathlib import Path
 
 from _common import write
 
+from tetrit.flow.simd_breakdown import breakdown, to_section
 from tetrit.flow.simd_synthesis import Figures, figures, to_markdown
 
 PAGE = Path("docs/simd_synthesis.md")
 OTHER = "\n## With another library\n"
+MODES = ("fp4_e2m1", "posit4_1")
 
 
 def section(rows: list[Figures], command: str) -> str:
@@ -52,12 +54,16 @@ def main() -> None:
     command = "python bench/simd_synthesis.py"
     output = args.output or PAGE
     before, mark, after = PAGE.read_text(encoding="utf-8").partition(OTHER) if PAGE.exists() else ("", "", "")
-    if args.output is not None:
-        text = to_markdown(rows, command)
-    elif args.liberty is not None:
+    if args.output is None and args.liberty is not None:
         text = before + section(rows, f"{command} --liberty {args.liberty.name}")
     else:
-        text = to_markdown(rows, command) + mark + after
+        parts = []
+        for part in breakdown(args.library, args.liberty):
+            parts.append(part)
+            print(
+                f"digits at {part.borders}: {', '.join(f'{mode} {part.ratio(mode):.3f}' for mode in MODES)}", flush=True
+            )
+        text = to_markdown(rows, command, to_section(parts)) + (mark + after if args.output is None else "")
     output.write_text(text, encoding="utf-8")
     print(f"written to {output}")
     write(

@@ -1,8 +1,8 @@
 """The quires of an element: signed products added lane by lane, in digits that rest while nothing reaches them."""
 
-__all__ = ["QuireAccumulator", "QuireDigit", "digit_borders"]
+__all__ = ["BORDERS", "QuireAccumulator", "QuireDigit", "digit_borders"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
@@ -12,17 +12,17 @@ from amaranth.lib.wiring import In, Out
 from tetrit.rtl.simd.adders import carries, rippled
 from tetrit.rtl.simd.modes import LANE_BITS, LaneFlags
 
-_NARROW = (8, 16)
-"""Where the second and the third digit of a 4-bit lane begin: above every product of two FP4 codes, and above every one
-of two Posit(4,1) codes but that of two largest."""
+BORDERS = (6, 10, 16)
+"""Where the upper digits of a 4-bit lane begin: beside bit 8, about which products of two Posit(4,1) codes lie, so that
+most sums move in one short digit; all but the largest codes' end below the last. FP4's products take 8 bits."""
 
 _WIDEST = 16
 """Bits of a digit at most."""
 
 
-def digit_borders(width: int, segments: int) -> tuple[int, ...]:
+def digit_borders(width: int, segments: int, borders: Sequence[int] = BORDERS) -> tuple[int, ...]:
     """Return where the digits of a segment begin, and its width."""
-    first = [border for border in _NARROW if border < width] if segments == 4 else []
+    first = [border for border in borders if border < width] if segments == 4 else []
     start = first[-1] if first else 0
     count = -(-(width - start) // _WIDEST)
     rest = [start + (width - start) * index // count for index in range(1, count + 1)]
@@ -45,6 +45,8 @@ class QuireAccumulator(wiring.Component):
         Of lanes and the number of a slot: whether the segment that begins with it belongs to the lane below.
     gating : bool
         Whether digits rest.
+    borders : sequence of int
+        Where the upper digits of a 4-bit lane begin; those above are of 16 bits at most.
 
     Members
     -------
@@ -67,11 +69,13 @@ class QuireAccumulator(wiring.Component):
         joined: Callable[[data.View, int], Value],
         *,
         gating: bool,
+        borders: Sequence[int] = BORDERS,
     ) -> None:
         self.quire_bits = quire_bits
         self.kinds = kinds
         self.joined = joined
         self.gating = gating
+        self.borders = tuple(borders)
         super().__init__(
             {
                 "step": In(1),
@@ -96,7 +100,7 @@ class QuireAccumulator(wiring.Component):
             own = Mux(self.lanes.two, of_two, self.negative[slot])
             m.d.comb += sign.eq(Mux(self.lanes.one, self.negative[0], own))
             continues = self.joined(self.lanes, slot)
-            for low, high in pairwise(digit_borders(width, segments)):
+            for low, high in pairwise(digit_borders(width, segments, self.borders)):
                 start, end = segment * width + low, segment * width + high
                 m.submodules[f"digit_{start}"] = digit = QuireDigit(end - start, folds=self.gating and low > 0)
                 part, used = self.magnitude[start:end], Signal(name=f"used_{start}")

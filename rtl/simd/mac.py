@@ -2,12 +2,14 @@
 
 __all__ = ["SimdMac"]
 
+from collections.abc import Sequence
+
 from amaranth import Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tetrit.hardware.simd_engine import SimdEngine
-from tetrit.rtl.simd.accumulator import QuireAccumulator
+from tetrit.rtl.simd.accumulator import BORDERS, QuireAccumulator
 from tetrit.rtl.simd.datapath import SimdDatapath
 from tetrit.rtl.simd.modes import LaneFlags, SimdMode, lane_flags, lane_kinds
 
@@ -24,6 +26,8 @@ class SimdMac(wiring.Component):
     machine : SimdEngine
         Formats, quire and gating. With gating, registers that a mode or an idle cycle leaves unused are not clocked,
         and decoders and multiplier see zeros where they are not needed.
+    borders : sequence of int
+        As of `QuireAccumulator`.
 
     Members
     -------
@@ -42,8 +46,9 @@ class SimdMac(wiring.Component):
         A NaR was among that sum's operands.
     """
 
-    def __init__(self, machine: SimdEngine) -> None:
+    def __init__(self, machine: SimdEngine, *, borders: Sequence[int] = BORDERS) -> None:
         self.machine = machine
+        self.borders = tuple(borders)
         self.kinds = lane_kinds(machine.formats)
         super().__init__(
             {
@@ -81,7 +86,7 @@ class SimdMac(wiring.Component):
                 m.d.sync += product_lanes.eq(lanes)
         magnitude, negative, nar = self.products(m, lanes, product_lanes)
         m.submodules.quires = quires = QuireAccumulator(
-            self.machine.quire_bits, self.kinds, self.joined, gating=self.machine.gating
+            self.machine.quire_bits, self.kinds, self.joined, gating=self.machine.gating, borders=self.borders
         )
         poisoned = Signal()
         step = self.enable & valid

@@ -51,9 +51,8 @@ READOUT: Mapping[str, str] = {
 """What is counted in a read-out's results."""
 
 _QUIRE = 128
-_DIGITS = tuple(segment * 32 + start for segment in range(4) for start in (0, 8, 16))
-"""The first bits of the digits of a quire of 128 bits, as `tetrit.rtl` builds them."""
-_FOLDING = (8, 16)
+_DIGITS = tuple(segment * 32 + start for segment in range(4) for start in (0, 6, 10, 16))
+"""The first bits of the digits of a quire of 128 bits, as `tetrit.rtl` builds them; all but a segment's first fold."""
 _ENDS = (*_DIGITS[1:], _QUIRE)
 _SIGNIFICAND = 13
 _RUN, _RUNS, _WORDS, _STEPS = 4, 4, 1024, 256
@@ -267,25 +266,26 @@ def _accumulated(
     cleared = np.concatenate([np.zeros((1, totals.shape[1]), np.uint8), np.where(last[:-1, None], 0, totals[:-1])])
     found = dict.fromkeys(("addend", "carry", "digit", "quire"), 0.0)
     for begin, end in zip(_DIGITS, _ENDS, strict=True):
-        at = slice(begin // 8, end // 8)
-        new, old, part = totals[:, at], cleared[:, at], magnitude[:, at]
+        at = slice(begin // 8, -(-end // 8))
+        bits = _bytes([(1 << end) - (1 << begin)])[:, at]
+        new, old, part = totals[:, at] & bits, cleared[:, at] & bits, magnitude[:, at] & bits
         used: npt.NDArray[np.bool_] = np.ones(len(last), dtype=np.bool_)
         if gating:
             used = np.asarray(part.any(axis=1))
         kept = new
-        if gating and begin % 32 in _FOLDING:
-            turned = ((new == 255).all(axis=1) & (old == 0).all(axis=1)) | (
-                (new == 0).all(axis=1) & (old == 255).all(axis=1)
+        if gating and begin % 32 > 0:
+            turned = ((new == bits).all(axis=1) & (old == 0).all(axis=1)) | (
+                (new == 0).all(axis=1) & (old == bits).all(axis=1)
             )
             turns = np.cumsum(turned & ~used)
             since = np.maximum.accumulate(np.where(used | last, steps, -1))
             folded = (turns - np.where(since >= 0, turns[since], 0)) % 2 == 1
-            kept = new ^ np.where(folded & ~used & ~last, 255, 0).astype(np.uint8)[:, np.newaxis]
+            kept = new ^ np.where((folded & ~used & ~last)[:, np.newaxis], bits, np.uint8(0))
         stored = np.where(last[:, np.newaxis], 0, kept).astype(np.uint8)
         before = np.concatenate([np.zeros((1, stored.shape[1]), np.uint8), stored[:-1]])
         moves = used | (new != old).any(axis=1) | last
         in_use = used[:, np.newaxis]
-        addend = part ^ (negative[:, at] & np.where(in_use, 255, 0).astype(np.uint8))
+        addend = part ^ (negative[:, at] & np.where(in_use, bits, np.uint8(0)))
         carry = addend ^ np.where(in_use, old, before) ^ np.where(in_use, new, before)
         found["addend"] += _changed(addend)
         found["carry"] += _changed(carry)

@@ -8,6 +8,7 @@ __all__ = [
     "idle_energy",
     "measure_element",
     "measure_readout",
+    "step_activity",
     "step_energy",
     "table",
     "to_toml",
@@ -26,7 +27,7 @@ from tetrit.flow.simd_array import measure_array
 from tetrit.flow.stimuli import netlist_of, weighted_fit
 from tetrit.hardware import SimdEngine
 from tetrit.hardware.simd_engine import SIMD_FORMATS
-from tetrit.rtl import SimdMac, SimdReadout, Synthesis, load_technology, simulate, synthesize
+from tetrit.rtl import Activity, SimdMac, SimdReadout, Synthesis, load_technology, simulate, synthesize
 from tetrit.rtl.simd.array import SimdArray
 from tetrit.rtl.simd.modes import FORMAT_CODES
 from tetrit.sim.cost.operands import SIMD_SPREAD
@@ -126,25 +127,26 @@ STIMULI: tuple[SimdStimulus, ...] = (
 """Operands, none of them of any network."""
 
 
-def _values(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Codes:
+def _values(name: str, shape: tuple[int, ...], rng: np.random.Generator, spread: float) -> Codes:
     """Return codes of normally distributed operands."""
-    drawn = rng.normal(0.0, SIMD_SPREAD.get(name, 1.0), shape)
+    drawn = rng.normal(0.0, spread * SIMD_SPREAD.get(name, 1.0), shape)
     return formats.get(name).encode(drawn).astype(np.int64)
 
 
 def element_trace(
-    machine: SimdEngine, act_format: str, weight_format: str, *, seed: int = 0
+    machine: SimdEngine, act_format: str, weight_format: str, *, seed: int = 0, spread: float = 1.0
 ) -> dict[str, npt.NDArray[Any]]:
     """Return what `SimdMac` is fed: a step in every cycle, sums of 64 words, the formats held.
 
-    Operands are normally distributed and independent, with a standard deviation of 1, for FP4 of 1.5 (our assumption).
+    Operands are normally distributed and independent, with a standard deviation of 1, for FP4 of 1.5 (our assumption),
+    times `spread`.
     """
     rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
     mode = machine.mode(act_format, weight_format)
     shape = (_WORDS, mode.lanes)
     words = Words(
-        acts=_values(act_format, shape, rng),
-        weights=_values(weight_format, shape, rng),
+        acts=_values(act_format, shape, rng, spread),
+        weights=_values(weight_format, shape, rng, spread),
         last=np.arange(_WORDS) % _TERMS == _TERMS - 1,
         mode=mode,
     )
@@ -168,9 +170,16 @@ def _selectors(words: Words) -> int:
     return FORMAT_CODES[words.mode.act_format] | FORMAT_CODES[words.mode.weight_format] << 2
 
 
-def step_energy(element: Synthesis, machine: SimdEngine, act_format: str, weight_format: str) -> float:
-    """Return the energy in pJ of one step of an element on a pair of formats."""
-    return _energy(element, machine, element_trace(machine, act_format, weight_format))
+def step_energy(
+    element: Synthesis, machine: SimdEngine, act_format: str, weight_format: str, *, spread: float = 1.0
+) -> float:
+    """Return the energy in pJ of one step of an element on a pair of formats; `spread` as of `element_trace`."""
+    return _energy(element, machine, element_trace(machine, act_format, weight_format, spread=spread))
+
+
+def step_activity(element: Synthesis, machine: SimdEngine, act_format: str, weight_format: str) -> Activity:
+    """Return what moves in an element in those steps."""
+    return simulate(element.structure, element_trace(machine, act_format, weight_format), n_warmup=_WARMUP)
 
 
 def idle_energy(part: Synthesis, machine: SimdEngine) -> float:

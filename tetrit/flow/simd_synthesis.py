@@ -114,8 +114,18 @@ def figures(library: str = "sg13g2", liberty: Path | None = None) -> Iterator[Fi
         yield mapped(f"shift element, {dataflow.replace('_', ' ')}", shift, None, None)
 
 
-def to_markdown(rows: list[Figures], command: str) -> str:
-    """Return the page: the table, the targets, what is published elsewhere, and what the figures rest on."""
+def to_markdown(rows: list[Figures], command: str, parts: str = "") -> str:
+    """Return the page: the table, the targets, what is published elsewhere, and what the figures rest on.
+
+    Parameters
+    ----------
+    rows : list of Figures
+        As `figures` yields them.
+    command : str
+        What writes it.
+    parts : str
+        A section to set behind the targets, as `tetrit.flow.simd_breakdown.to_section` returns it.
+    """
     lines = [
         "# The SIMD engine in gates",
         "",
@@ -133,6 +143,7 @@ def to_markdown(rows: list[Figures], command: str) -> str:
         "",
         *_targets(rows),
         "",
+        *([parts] if parts else []),
         "## Published, for comparison only",
         "",
         "Other nodes, other flows (placed and routed or not stated), and lanes, pipeline and accumulator that the",

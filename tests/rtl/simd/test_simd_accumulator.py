@@ -18,7 +18,7 @@ def magnitudes(width, n, rng):
     reach = width - 12
     sizes = rng.integers(0, 2**26, n).astype(object) << rng.integers(0, max(1, reach - 26), n).astype(object)
     border = rng.integers(0, reach, n).astype(object)
-    near = [0, 1, 2**8 - 1, 2**8, 2**16 - 1, 2**16]
+    near = [0, *(size for border in (0, 6, 10, 16) for size in (2**border - 1, 2**border))]
     some = [1 << int(place) for place in border]
     ones = [(1 << int(place)) - 1 for place in border]
     kinds = rng.integers(0, 4, n)
@@ -82,6 +82,13 @@ def test_an_accumulator_for_one_number_of_lanes_adds_up(bench, kinds, lanes):
     assert wrong(bench, accumulator, rows, wanted) == []
 
 
+def test_other_borders_add_up_too(bench):
+    rows, wanted = sums(4, 12, np.random.default_rng(8))
+    kinds = ("one", "two", "four")
+    accumulator = QuireAccumulator(QUIRE_BITS, kinds, SimdMac.joined, gating=True, borders=(1, 5, 13))
+    assert wrong(bench, accumulator, rows, wanted) == []
+
+
 @pytest.mark.parametrize("segments", [1, 2, 4])
 @pytest.mark.parametrize("width", [2, 8, 9, 16, 17, 20, 32, 33, 100, 256])
 def test_digits_cover_a_segment_and_none_is_too_wide(width, segments):
@@ -89,4 +96,4 @@ def test_digits_cover_a_segment_and_none_is_too_wide(width, segments):
     assert borders[0] == 0
     assert borders[-1] == width
     assert all(0 < high - low <= 16 for low, high in itertools.pairwise(borders))
-    assert segments < 4 or width <= 16 or borders[1:3] == (8, 16)
+    assert segments < 4 or width <= 16 or borders[1:4] == (6, 10, 16)
