@@ -8,6 +8,7 @@ __all__ = [
     "CENTRE",
     "TERMS",
     "frozen_mask",
+    "odd_block",
     "odd_codes",
     "odd_values",
     "power_values",
@@ -195,7 +196,8 @@ def odd_codes(x: Floats, scales: Doubles, half: float, mask: int, codes: Codes, 
 
 
 @njit(cache=True, nogil=True)
-def _odd_block(x: Floats, scale: float, half: float, out: Floats) -> None:
+def odd_block(x: Floats, scale: float, half: float, out: Floats) -> None:
+    """Write scale times the odd integers of a part of a row."""
     inverse = 0.5 / scale  # see `tetrit.estimators.integers._kernels.clipped_values`
     near: np.bool_ = np.bool_(scale < 1e-300)
     for k in range(x.size):
@@ -220,7 +222,7 @@ def odd_values(x: Floats, scales: Doubles, half: float, out: Floats, first: int,
         r, _, i, j = chunk_at(item, x.shape[1])
         for k in range(i, j, BLOCK):
             stop = min(j, k + BLOCK)
-            _odd_block(x[r, k:stop], scales[r], half, out[r, k:stop])
+            odd_block(x[r, k:stop], scales[r], half, out[r, k:stop])
 
 
 @njit(cache=True, nogil=True)

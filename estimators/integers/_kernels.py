@@ -146,10 +146,8 @@ def uniform_rows(
     """
     for r in range(first, last):
         words[r] = largest_word(bits[r], magnitude)
-    for r in range(first, last):
         if not math.isfinite(magnitudes[r]):
             return False
-    for r in range(first, last):
         limits[r] = np.float64(magnitudes[r]) if limit < 0.0 else limit
         scale = limits[r] / largest
         scale = scale if scale != 0.0 else least
@@ -169,7 +167,6 @@ def stepped_rows(
     for r in range(first, last):
         if largest_word(bits[r], magnitude) > greatest:
             return False
-    for r in range(first, last):
         clipped_row(x[r], steps[r], low, high, out[r])
     return True
 

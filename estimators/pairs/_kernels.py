@@ -1,6 +1,6 @@
 """Golden kernels of this family, under the rules of `tetrit.estimators._kernels`: chunks, float64, fixed order."""
 
-__all__ = ["products", "root_codes", "root_sums", "root_values"]
+__all__ = ["products", "quantized_products", "root_codes", "root_sums", "root_values"]
 
 from typing import Any, TypeAlias
 
@@ -8,11 +8,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import LANES, chunk_at
+from tetrit.estimators._kernels import LANES, chunk_at, lane_sums, lane_total
+from tetrit.estimators.deterministic._kernels import odd_block
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.uint8]
+
+_DEPTH, _WIDTH = 64, 64  # terms and columns of a panel: 32 KiB
+_ROWS = 64  # that share a panel
 
 
 @njit(cache=True, nogil=True)
@@ -100,56 +104,100 @@ def root_values(
 
 
 @njit(cache=True, nogil=True)
-def _add_terms(factors: Doubles, rows: Doubles, target: Doubles) -> None:
-    """Add factors[t] rows[t] in the order of t, four at a time: a sum then stays in its register for four terms."""
-    full = factors.size // 4 * 4
+def _add_four(factors: Doubles, terms: Doubles, a: Doubles, b: Doubles, c: Doubles, d: Doubles) -> None:
+    """Add factors[i, t] terms[t] to four rows i in the order of t; a sum stays in its register for four terms."""
+    full = terms.shape[0] // 4 * 4
     for t in range(0, full, 4):
-        f0, f1, f2, f3 = factors[t], factors[t + 1], factors[t + 2], factors[t + 3]
-        r0, r1, r2, r3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
-        for n in range(target.size):
-            total = target[n] + f0 * r0[n]
-            total += f1 * r1[n]
-            total += f2 * r2[n]
-            target[n] = total + f3 * r3[n]
-    for t in range(full, factors.size):
-        for n in range(target.size):
-            target[n] += factors[t] * rows[t, n]
+        a0, a1, a2, a3 = factors[0, t], factors[0, t + 1], factors[0, t + 2], factors[0, t + 3]
+        b0, b1, b2, b3 = factors[1, t], factors[1, t + 1], factors[1, t + 2], factors[1, t + 3]
+        c0, c1, c2, c3 = factors[2, t], factors[2, t + 1], factors[2, t + 2], factors[2, t + 3]
+        d0, d1, d2, d3 = factors[3, t], factors[3, t + 1], factors[3, t + 2], factors[3, t + 3]
+        r0, r1, r2, r3 = terms[t], terms[t + 1], terms[t + 2], terms[t + 3]
+        for n in range(a.size):
+            x0, x1, x2, x3 = r0[n], r1[n], r2[n], r3[n]
+            sum_a, sum_b, sum_c, sum_d = a[n] + a0 * x0, b[n] + b0 * x0, c[n] + c0 * x0, d[n] + d0 * x0
+            sum_a, sum_b, sum_c, sum_d = sum_a + a1 * x1, sum_b + b1 * x1, sum_c + c1 * x1, sum_d + d1 * x1
+            sum_a, sum_b, sum_c, sum_d = sum_a + a2 * x2, sum_b + b2 * x2, sum_c + c2 * x2, sum_d + d2 * x2
+            a[n], b[n], c[n], d[n] = sum_a + a3 * x3, sum_b + b3 * x3, sum_c + c3 * x3, sum_d + d3 * x3
+    for t in range(full, terms.shape[0]):
+        _add_one(factors[0, t : t + 1], terms[t : t + 1], a)
+        _add_one(factors[1, t : t + 1], terms[t : t + 1], b)
+        _add_one(factors[2, t : t + 1], terms[t : t + 1], c)
+        _add_one(factors[3, t : t + 1], terms[t : t + 1], d)
 
 
 @njit(cache=True, nogil=True)
-def _add_both(factors: Doubles, rows: Doubles, one: Doubles, two: Doubles) -> None:
-    """Do for two targets what `_add_terms` does for one, with one reading of the rows; factors are (2, terms)."""
-    full = factors.shape[1] // 4 * 4
-    for t in range(0, full, 4):
-        f0, f1, f2, f3 = factors[0, t], factors[0, t + 1], factors[0, t + 2], factors[0, t + 3]
-        g0, g1, g2, g3 = factors[1, t], factors[1, t + 1], factors[1, t + 2], factors[1, t + 3]
-        r0, r1, r2, r3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
-        for n in range(one.size):
-            first, second = one[n] + f0 * r0[n], two[n] + g0 * r0[n]
-            first, second = first + f1 * r1[n], second + g1 * r1[n]
-            first, second = first + f2 * r2[n], second + g2 * r2[n]
-            one[n], two[n] = first + f3 * r3[n], second + g3 * r3[n]
-    for t in range(full, factors.shape[1]):
-        for n in range(one.size):
-            one[n] += factors[0, t] * rows[t, n]
-            two[n] += factors[1, t] * rows[t, n]
+def _add_one(factors: Doubles, terms: Doubles, target: Doubles) -> None:
+    for t in range(factors.size):
+        for n in range(target.size):
+            target[n] += factors[t] * terms[t, n]
 
 
 @njit(cache=True, nogil=True)
-def products(a: Doubles, b: Doubles, out: Doubles, first: int, last: int) -> None:
-    """Write sum_t a[h, t, r] b[h, t, n], added in the order of t, into the rows (h, r) `first` to before `last`."""
-    rows = a.shape[2]
-    factors = np.empty((2, a.shape[1]))
+def _widened(source: Floats, target: Doubles) -> None:
+    for k in range(source.size):
+        target[k] = source[k]
+
+
+@njit(cache=True, nogil=True)
+def _product_rows(left: Floats, right: Floats, factors: Doubles, panel: Doubles, out: Doubles) -> None:
+    """Write left right for a few rows: by panels of `right`, in float64, that the first cache holds for all of them."""
+    n_rows, n = out.shape
+    out[:] = 0.0
+    for start in range(0, n, _WIDTH):
+        stop = min(n, start + _WIDTH)
+        for t in range(0, left.shape[1], _DEPTH):
+            depth = min(_DEPTH, left.shape[1] - t)
+            terms = panel[: depth * (stop - start)].reshape(depth, stop - start)
+            for k in range(depth):
+                _widened(right[t + k, start:stop], terms[k])
+            for r in range(0, n_rows, 4):
+                for i in range(min(4, n_rows - r)):
+                    _widened(left[r + i, t : t + depth], factors[i, :depth])
+                if r + 4 <= n_rows:
+                    a, b, c, d = out[r], out[r + 1], out[r + 2], out[r + 3]
+                    _add_four(factors, terms, a[start:stop], b[start:stop], c[start:stop], d[start:stop])
+                else:
+                    for i in range(n_rows - r):
+                        _add_one(factors[i, :depth], terms, out[r + i, start:stop])
+
+
+@njit(cache=True, nogil=True)
+def products(left: Floats, right: Floats, out: Doubles, first: int, last: int) -> None:
+    """Write sum_t left[h, r, t] right[h, t, n], added in the order of t, into the rows (h, r) `first` to before `last`.
+
+    Float64, no multiplication and addition in one.
+    """
+    rows = left.shape[1]
+    factors, panel = np.empty((4, _DEPTH)), np.empty(_DEPTH * _WIDTH)
     item = first
     while item < last:
         h, r = item // rows, item % rows
-        factors[0] = a[h, :, r]
-        out[h, r] = 0.0
-        if item + 1 < last and r + 1 < rows:
-            factors[1] = a[h, :, r + 1]
-            out[h, r + 1] = 0.0
-            _add_both(factors, b[h], out[h, r], out[h, r + 1])
-            item += 2
-        else:
-            _add_terms(factors[0], b[h], out[h, r])
-            item += 1
+        stop = min(rows, r + _ROWS, r + last - item)
+        _product_rows(left[h, r:stop], right[h], factors, panel, out[h, r:stop])
+        item += stop - r
+
+
+@njit(cache=True, nogil=True)
+def quantized_products(left: Floats, right: Floats, half: float, out: Floats, first: int, last: int) -> bool:
+    """Write the values that `tetrit.estimators.StatsQ` gives every row of `products`; False, and stop, at an overflow.
+
+    `half` is half the number of values. A row has one chunk at most.
+    """
+    rows, n = left.shape[1], right.shape[2]
+    factors, panel, lanes = np.empty((4, _DEPTH)), np.empty(_DEPTH * _WIDTH), np.empty(LANES)
+    held = np.empty((_ROWS, n))
+    item = first
+    while item < last:
+        h, r = item // rows, item % rows
+        stop = min(rows, r + _ROWS, r + last - item)
+        _product_rows(left[h, r:stop], right[h], factors, panel, held[: stop - r])
+        for i in range(stop - r):
+            lane_sums(held[i], lanes)
+            total = lane_total(lanes)
+            if not total < np.inf:
+                return False
+            scale = total / n / half
+            odd_block(held[i], scale if scale > 0.0 else 1.0, half, out[h, r + i])
+        item += stop - r
+    return True

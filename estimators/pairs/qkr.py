@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks
 from tetrit.errors import InvalidValueError
+from tetrit.estimators._kernels import CHUNK
 from tetrit.estimators._rows import gradient, latent
-from tetrit.estimators._values import stored
+from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic.statsq import StatsQ
 from tetrit.estimators.pairs import _kernels
@@ -96,10 +97,34 @@ class QKR(Estimator):
         """Return W_q^T W_k of every head, float64 (heads, d_model, d_model), bit-exact."""
         x = _projections(w)
         with np.errstate(over="ignore", invalid="ignore"):
-            products = _products(x[0], x[1])
+            products = _products(_doubles(x[0].swapaxes(1, 2)), _doubles(x[1]))
         if not np.isfinite(products).all():
             raise InvalidValueError("`w` must have products that float64 can hold, got an overflow")
         return products
+
+    def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the values of the codes, in float64 or rounded once into `out`, without holding the products."""
+        x = _projections(w)
+        shape = self.value_shape(x.shape)
+        if out is not None:
+            checked(out, shape)
+        plain = out is None or (out.flags.c_contiguous and out.dtype != np.float16 and not np.may_share_memory(out, x))
+        if plain and x.size and shape[2] <= CHUNK:
+            into = np.empty(shape) if out is None else out
+            if self._fill(x, into):
+                return into
+        return super().forward(x, out=out)
+
+    def _fill(self, x: NDArray[Any], into: NDArray[Any]) -> bool:
+        """Write the values; return whether no sum of magnitudes overflowed."""
+        left, right = _doubles(x[0].swapaxes(1, 2)), _doubles(x[1])
+        half, found = 2.0 ** (self.bits - 1), list[bool]()
+        run_items(
+            lambda i, j: found.append(_kernels.quantized_products(left, right, half, into, i, j)),
+            left.shape[0] * left.shape[1],
+            _effort(right),
+        )
+        return all(found)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the gradients of W_q and W_k, of the shape of `w`."""
@@ -109,14 +134,14 @@ class QKR(Estimator):
         if out is not None:
             apart = {"grad_out": g, "w": x}
             checks.output(out, x.shape, g.dtype, apart=apart, may_be_same=True)
-        inner = g.astype(np.float64)
+        inner = np.ascontiguousarray(g, np.float64 if g.dtype == np.float16 else None)
         if self.cga is not None:
             rows = self.product(x).reshape(heads * n, n)
             inner = self._rows_quantizer.backward(rows, inner.reshape(rows.shape)).reshape(g.shape)
         result = np.empty(x.shape)
         with np.errstate(over="ignore", invalid="ignore"):
-            result[0] = _products(x[1].swapaxes(1, 2), inner.swapaxes(1, 2))
-            result[1] = _products(x[0].swapaxes(1, 2), inner)
+            result[0] = _products(inner, _doubles(x[1].swapaxes(1, 2))).swapaxes(1, 2)  # (G W_k^T)^T
+            result[1] = _products(_doubles(x[0]), inner)
             return result.astype(g.dtype, copy=False) if out is None else stored(result, out)
 
     def value_shape(self, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -129,13 +154,21 @@ class QKR(Estimator):
         return StatsQ(bits=self.bits, cga=self.cga, axis=0)
 
 
-def _products(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """Return sum_t a[:, t, r] b[:, t, n] as (heads, r, n)."""
-    out = np.zeros((a.shape[0], a.shape[2], b.shape[2]))
-    left, right = np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64)
+def _effort(right: NDArray[Any]) -> int:
+    """Return how many elements of an array take as long as a row of the product: one has at least 16 of its terms."""
+    return int(right.shape[1] * right.shape[2]) // 16 + 1
+
+
+def _doubles(x: NDArray[Any]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(x, np.float64)
+
+
+def _products(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """Return sum_t left[:, r, t] right[:, t, n] as (heads, r, n); the arrays are C-contiguous."""
+    out = np.empty((left.shape[0], left.shape[1], right.shape[2]))
     n_rows = out.shape[0] * out.shape[1]
     if out.size:
-        run_items(lambda i, j: _kernels.products(left, right, out, i, j), n_rows, right.shape[1] * right.shape[2] + 1)
+        run_items(lambda i, j: _kernels.products(left, right, out, i, j), n_rows, _effort(right))
     return out
 
 

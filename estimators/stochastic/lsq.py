@@ -201,10 +201,11 @@ class LSQ(Estimator):
         wanted: bool,
     ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Do what `_gradients` does, without its checks where there is nothing to check."""
-        g = grad_out
-        plain = isinstance(g, np.ndarray) and g.dtype == x.dtype and g.shape == x.shape and g.flags.c_contiguous
-        if not plain or out is not None:
+        if not isinstance(grad_out, np.ndarray) or out is not None:
             return self._gradients(x, rows, steps, grad_out, out, wanted)
+        g: NDArray[Any] = grad_out
+        if g.dtype != x.dtype or g.shape != x.shape or not g.flags.c_contiguous:
+            return self._gradients(x, rows, steps, g, None, wanted)
         low, high = _ends(self.format)
         parts = np.empty((len(rows), chunk_count(rows.shape[1])))
         result = g

@@ -124,3 +124,37 @@ def test_many_short_rows_need_little_memory_beside_their_values():
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 20e6  # a table of 256 entries a row would have 30 or 60 MB
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["post4", "pot3z", "pot4z"])
+def test_many_values_on_a_grid_of_opposite_levels_are_those_of_the_codes(name, dtype, axis):
+    e = POST(format=name, axis=axis)
+    w = np.random.default_rng(5).normal(size=(2, places._LARGE // 2)).astype(dtype)
+    w[1] *= 3
+    for row, scale in zip(w, np.broadcast_to(e(w).scale.reshape(-1), 2), strict=True):  # few, so that no quantile moves
+        borders = e._grid(np.ones(1))[0].borders
+        at = thresholds(borders, np.array([scale]), w.dtype)[0, : borders.size]
+        row[: 3 * at.size] = np.concatenate([np.nextafter(at, dtype(-9)), at, np.nextafter(at, dtype(9))])
+        row[3 * at.size : 3 * at.size + 2] = [-0.0, 0.0]
+    out = np.empty_like(w)
+    assert e.forward(w, out=out).tobytes() == e(w).dequantize(np.empty_like(w)).tobytes()
+
+
+def test_the_upper_half_of_a_grid_says_it_all_only_where_both_sides_agree():
+    inf = np.inf
+    below = np.nextafter(np.array([-3.0, -1.0]), -inf)
+    limits = np.array([[*below, 1.0, 3.0]])
+    levels = np.array([[-4.0, -2.0, 0.0, 2.0, 4.0]])
+    found = places._upper_half(limits, levels, 4)
+    assert found is not None
+    np.testing.assert_array_equal(found[0], [[1.0, 3.0] + 6 * [inf]])
+    np.testing.assert_array_equal(found[1], [[2.0, 4.0] + 6 * [0.0]])
+    for changed in ([[-3.0, below[1], 1.0, 3.0]], [[*below, 1.0, 4.0]]):  # at -3 the inner level; another border
+        assert places._upper_half(np.array(changed), levels, 4) is None
+    for changed in ([[-4.0, -2.0, -0.0, 2.0, 4.0]], [[-4.0, -2.0, 1.0, 2.0, 4.0]], [[-4.0, -1.0, 0.0, 2.0, 4.0]],
+                    [[-4.0, -0.0, 0.0, 0.0, 4.0]]):  # fmt: skip
+        assert places._upper_half(limits, np.array(changed), 4) is None
+    assert places._upper_half(limits[:, :3], levels, 3) is None
+    assert places._upper_half(np.zeros((1, 20)), np.zeros((1, 21)), 18) is None

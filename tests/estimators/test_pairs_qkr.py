@@ -90,6 +90,37 @@ def test_cga_freezes_elements_of_the_product():
     np.testing.assert_array_equal(e.backward(w, g), QKR(bits=2).backward(w, np.where(frozen, 0.0, g)))
 
 
+def in_order(left, right):
+    """Return left right, the terms added one after the other in float64."""
+    total = np.zeros((left.shape[0], right.shape[1]))
+    for column, row in zip(left.T.astype(np.float64), right.astype(np.float64), strict=True):
+        total = total + column[:, None] * row
+    return total
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [(np.float32, (2, 2, 70, 131)), (np.float64, (2, 5, 130, 66))])
+def test_matrices_larger_than_a_panel(dtype, shape):
+    """More terms, columns and rows than the kernel holds at a time, none a multiple of it, and work for two threads."""
+    rng = np.random.default_rng(6)
+    w, g = rng.normal(size=shape).astype(dtype), rng.normal(size=QKR().value_shape(shape)).astype(dtype)
+    e = QKR(bits=3)
+    products, back, out = e.product(w), e.backward(w, g), np.empty_like(g)
+    assert e.forward(w, out=out).tobytes() == e(w).dequantize(np.empty_like(g)).tobytes()
+    for h, (query, key) in enumerate(zip(*w, strict=True)):
+        assert products[h].tobytes() == in_order(query.T, key).tobytes()
+        assert back[0, h].tobytes() == in_order(key, g[h].T).astype(dtype).tobytes()
+        assert back[1, h].tobytes() == in_order(query, g[h]).astype(dtype).tobytes()
+
+
+@pytest.mark.parametrize("call", [QKR(), QKR().forward], ids=["codes", "values"])
+def test_a_row_whose_magnitudes_overflow_is_refused(call):
+    w = np.array([[[[1.0, 1e154]]], [[[1e154, 1e154]]]])
+    with pytest.raises(
+        InvalidValueError, match=r"^`w` must have a sum of magnitudes that float64 can hold, got an overflow$"
+    ):
+        call(w)
+
+
 def test_a_gradient_with_the_heads_swapped_would_be_seen():
     rng = np.random.default_rng(3)
     w, g = rng.normal(size=(2, 2, 3, 4)), rng.normal(size=(2, 4, 4))

@@ -185,3 +185,28 @@ def test_weights_near_the_end_of_float64_have_a_step():
     begun, _ = e.start(np.array([1.7e308]))
     assert begun.step == np.finfo(np.float64).max
     assert e.forward(np.array([1.7e308])).tolist() == [begun.step]
+
+
+@pytest.mark.parametrize("n", [64, 255, 256, 257, 64 * 7 + 3, CHUNK + 65])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_both_gradients_at_once_are_those_apart(n, dtype):
+    """Blocks of four times 64 elements, what is left of them, and more than a chunk; the ends are among the weights."""
+    rng = np.random.default_rng(n)
+    w, g = rng.normal(size=(2, 3, n)).astype(dtype)
+    w[:, :5] = [-8 * 0.25, 7 * 0.25, np.nextafter(dtype(-2), dtype(0)), -0.0, 0.125]
+    e = LSQ(axis=0, step=(0.25, 0.3, 0.5))
+    _, pull = e.vjp(w)
+    plain = e.plain_vjp(w, np.empty_like(w))
+    z = w.astype(np.float64) / np.array(e.step)[:, None]
+    inside = np.where((z > -8) & (z < 7), g, dtype(0))
+    for rule in (pull, plain):
+        for gradient in (g, np.asfortranarray(g), g.astype(np.float16)):
+            wanted = e.step_gradient(w, gradient).reshape(-1)
+            found, fields = rule(gradient, None, True)
+            assert found.dtype == gradient.dtype
+            assert found.tobytes() == e.backward(w, gradient).tobytes()
+            assert fields["step"].tobytes() == rule(gradient, None, False)[1]["step"].tobytes() == wanted.tobytes()
+        assert rule(g, None, True)[0].tobytes() == inside.tobytes()
+        out = g.copy()
+        assert rule(out, out, True)[0] is out
+        assert out.tobytes() == inside.tobytes()

@@ -144,5 +144,5 @@ def backward(
 def _field(gradient: NDArray[np.float64], dtype: torch.dtype) -> Tensor:
     if dtype != torch.float32:
         return torch.from_numpy(np.asarray(gradient)).to(dtype)
-    with np.errstate(over="ignore"):
-        return torch.from_numpy(np.asarray(gradient, np.float32))  # torch takes ten times as long to round 256 numbers
+    with np.errstate(over="ignore"):  # in the midst of a training step torch's rounding takes ten times as long
+        return torch.from_numpy(np.asarray(gradient, np.float32))
