@@ -93,6 +93,32 @@ def _block(values: Any, n: int, n_in: int, rows: int, row: int, start: int) -> A
 
 
 @njit(cache=True, nogil=True)
+def _digits(given: Any, widths: Any, rows: int, n: int, b: int, out: Any, squares: Any) -> None:
+    """Write the digits of vector `b` of `n`, and their squares, see `split`."""
+    n_in, digits = given.size, widths.size
+    share = np.float32(1)
+    for d in range(digits):
+        row = out[d * n + b]
+        if digits == 1:
+            for k in range(n_in):
+                row[k] = given[k]
+        elif d == digits - 1:
+            for k in range(n_in):
+                row[k] = np.floor(given[k] * share)
+        else:
+            size = np.float32(1 << widths[d])
+            part = np.float32(1) / size
+            for k in range(n_in):
+                rest = np.floor(given[k] * share)
+                row[k] = rest - np.floor(rest * part) * size
+            share *= part
+        for start in range(0, n_in if squares.size > 0 else 0, rows):
+            digit, squared = row[start : start + rows], _block(squares, digits * n, n_in, rows, d * n + b, start)
+            for k in range(squared.size):
+                squared[k] = _to_bfloat16(digit[k] * digit[k])
+
+
+@njit(cache=True, nogil=True)
 def split(x: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
     """Write the digits of integers, and their squares; NaN stays.
 
@@ -109,46 +135,34 @@ def split(x: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
     squares : array of uint16, shape (digits * n * n_in,) or (0,)
         Bits of bfloat16: for each row of arrays the squares of its inputs, shape (digits * n, inputs).
     """
-    n, n_in = x.shape
-    digits = widths.size
-    for b in range(n):
-        given = x[b]
-        share = np.float32(1)
-        for d in range(digits):
-            row = out[d * n + b]
-            if digits == 1:
-                for k in range(n_in):
-                    row[k] = given[k]
-            elif d == digits - 1:
-                for k in range(n_in):
-                    row[k] = np.floor(given[k] * share)
-            else:
-                size = np.float32(1 << widths[d])
-                part = np.float32(1) / size
-                for k in range(n_in):
-                    rest = np.floor(given[k] * share)
-                    row[k] = rest - np.floor(rest * part) * size
-                share *= part
-            for start in range(0, n_in if squares.size > 0 else 0, rows):
-                digit, squared = row[start : start + rows], _block(squares, digits * n, n_in, rows, d * n + b, start)
-                for k in range(squared.size):
-                    squared[k] = _to_bfloat16(digit[k] * digit[k])
+    for b in range(x.shape[0]):
+        _digits(x[b], widths, rows, x.shape[0], b, out, squares)
 
 
 @njit(cache=True, nogil=True)
-def enter(x: Any, step: Any, low: Any, high: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
-    """Do what `integers` and `split` do, one after the other."""
-    whole = out if widths.size == 1 else np.empty_like(x)
-    integers(x.reshape(-1), step, low, high, whole.reshape(-1))
-    split(whole, widths, rows, out, squares)
+def enter(
+    x: Any, step: Any, low: Any, high: Any, widths: Any, rows: int, out: Any, squares: Any, first: int, last: int
+) -> None:
+    """Do what `integers` and `split` do, one after the other, for the vectors first..last."""
+    own = np.empty(x.shape[1], np.float32)
+    for b in range(first, last):
+        row = out[b] if widths.size == 1 else own
+        integers(x[b], step, low, high, row)
+        _digits(row, widths, rows, x.shape[0], b, out, squares)
+
+
+@njit(cache=True, nogil=True)
+def _scale(line: Any, top: Any) -> Any:
+    """Return the scale with which the largest magnitude of a vector is `top`; 1 for zeros."""
+    found = _largest(line) / top
+    return found if found > 0 else np.float32(1)
 
 
 @njit(cache=True, nogil=True)
 def row_scales(values: Any, top: Any, out: Any) -> None:
-    """Write the scale with which the largest magnitude of each row is `top`; 1 for a row of zeros."""
+    """Write the `_scale` of each row."""
     for n in range(values.shape[0]):
-        found = _largest(values[n]) / top
-        out[n] = found if found > 0 else 1
+        out[n] = _scale(values[n], top)
 
 
 @njit(cache=True, nogil=True)
@@ -161,13 +175,14 @@ def draw(
     base: Any,
     shares: Any,
     rest: Any,
-    prefix: Any,
-    count: Any,
+    key: Any,
     rows: int,
     out: Any,
     quiet: Any,
+    first: int,
+    last: int,
 ) -> None:
-    """Draw columns: conductances, and the variances of their 1/f noise.
+    """Draw the columns of the outputs first..last: conductances, and the variances of their 1/f noise.
 
     Parameters
     ----------
@@ -186,8 +201,8 @@ def draw(
         What is taken off.
     shares, rest : array of float32, shape (groups, n_out, n_in) or (0, 0, 0)
         Share of the conductance that wires leave, and what they add.
-    prefix, count : uint64
-        The normals are those of `numbered` of these.
+    key : uint64
+        Of the normals.
     rows : int
         Of an array.
     out : array of float32, shape (groups * n_out, n_in)
@@ -202,44 +217,40 @@ def draw(
     at = np.empty(n_in, np.uint32)  # unsigned, or every look into a table would ask for the sign
     fours = np.empty(n_in, np.complex128)
     four = fours.view(np.float32)
-    least, last, zero = np.float32(0), np.float32(law.shape[1] - 1), np.float32(-low)
+    silence = np.empty(n_in, np.float32)
+    least, most, zero = np.float32(0), np.float32(law.shape[1] - 1), np.float32(-low)
     loss = shares.size > 0
-    row_scales(values, top, scales)
-    key = numbered(prefix, count)
-    for column in range(out.shape[0]):
-        g, n = column // n_out, column % n_out
-        own = law[g]
-        word = np.uint64(column) * np.uint64(pairs)
-        for p in range(pairs):
-            one, other = normal_pair(random_word(key, word + np.uint64(p)))
-            z[2 * p] = one
-            z[2 * p + 1] = other
+    for n in range(first, last):
         line = values[n]
+        scales[n] = _scale(line, top)
         inverse = np.float32(1) / scales[n]
         for k in range(n_in):
             place = np.rint(line[k] * inverse) + zero
             place = least if place < least else place
-            at[k] = np.uint32(last if place > last else place)
-        for k in range(n_in):
-            fours[k] = own[at[k]]
-        row = out[column]
-        if loss:
-            share, more = shares[g, n], rest[g, n]
+            at[k] = np.uint32(most if place > most else place)
+        for g in range(law.shape[0]):
+            column, own = g * n_out + n, law[g]
+            word = np.uint64(column) * np.uint64(pairs)
+            for p in range(pairs):
+                one, other = normal_pair(random_word(key, word + np.uint64(p)))
+                z[2 * p] = one
+                z[2 * p + 1] = other
             for k in range(n_in):
-                row[k] = share[k] * (four[4 * k] + four[4 * k + 1] * z[k]) + more[k] - base
-        else:
-            for k in range(n_in):
-                row[k] = four[4 * k] + four[4 * k + 1] * z[k] - base
-        for start in range(0, n_in if noisy else 0, rows):
-            silent = _block(quiet, out.shape[0], n_in, rows, column, start)
-            here = four[4 * start : 4 * (start + silent.size)]
+                fours[k] = own[at[k]]
+            row = out[column]
             if loss:
-                share = shares[g, n, start : start + rows]
-                for k in range(silent.size):
-                    silent[k] = _to_bfloat16(here[4 * k + 2] * (share[k] * share[k]))
+                share, more = shares[g, n], rest[g, n]
+                for k in range(n_in):
+                    row[k] = share[k] * (four[4 * k] + four[4 * k + 1] * z[k]) + more[k] - base
+                    silence[k] = four[4 * k + 2] * (share[k] * share[k])
             else:
+                for k in range(n_in):
+                    row[k] = four[4 * k] + four[4 * k + 1] * z[k] - base
+                    silence[k] = four[4 * k + 2]
+            for start in range(0, n_in if noisy else 0, rows):
+                silent, here = _block(quiet, out.shape[0], n_in, rows, column, start), silence[start:]
                 for k in range(silent.size):
-                    silent[k] = _to_bfloat16(here[4 * k + 2])
+                    silent[k] = _to_bfloat16(here[k])
 
 
 @njit(cache=True, nogil=True)
@@ -248,8 +259,7 @@ def convert(
     variances: Any,
     spread: Any,
     floor: Any,
-    prefix: Any,
-    count: Any,
+    key: Any,
     gain: Any,
     offset: Any,
     low: Any,
@@ -260,8 +270,10 @@ def convert(
     step: Any,
     bias: Any,
     out: Any,
+    first: int,
+    last: int,
 ) -> None:
-    """Add noise to currents, convert them and add up the results; NaN stays.
+    """Add noise to the currents of the vectors first..last, convert them and add up the results; NaN stays.
 
     Parameters
     ----------
@@ -273,8 +285,8 @@ def convert(
         What the noise's standard deviation is multiplied with.
     floor : array of float32, shape (digits, parts, n_columns) or (digits, parts, 0)
         Variance that does not depend on the inputs.
-    prefix, count : uint64
-        The noise's key is `numbered` of these; the number of a normal is
+    key : uint64
+        Of the noise; the number of a normal is
         ``((digit * parts + part) * n + vector) * width + column``.
     gain, offset : array of float32, shape (digits, parts, n_columns) and (parts, n_columns)
         The code is the integer at or below ``current * gain + offset``.
@@ -300,8 +312,7 @@ def convert(
     level = np.empty(n_columns, np.float32)
     sums = np.empty(n_out, np.float32)
     noisy, floored = variances.size > 0, floor.shape[2] > 0
-    key = numbered(prefix, count)
-    for b in range(n):
+    for b in range(first, last):
         sums[:] = 0
         for d in range(digits):
             for part in range(parts):

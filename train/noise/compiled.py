@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tetrit.train.noise import _kernels
+from tetrit.train.noise import _kernels, threads
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.panels import Panel, Tables
 from tetrit.train.noise.pool import POOL
@@ -70,6 +70,11 @@ class _Parts:
         parts = n_in // rows
         return cls(out[:parts] if parts else None, out[parts] if n_in % rows else None)
 
+    @cached_property
+    def each(self) -> tuple[Tensor, ...]:
+        """The parts of all rows, one by one."""
+        return () if self.whole is None else self.whole.unbind()
+
     def float(self) -> "_Parts":
         """Return the parts in float32."""
         return _Parts(*(None if x is None else x.float() for x in (self.whole, self.rest)))
@@ -90,12 +95,10 @@ class Drawn:
     ----------
     weight_parts, flicker_parts : _Parts
         Conductances, and variances of 1/f noise in bfloat16, if there is any.
-    arrays : tuple of arrays
-        Their memory, as `_kernels.draw` takes it.
+    places : tuple of int
+        Where `threads.DRAW` writes the scales, and then the rest.
     scales : Tensor, shape (n_out,)
         What an integer of an output's weights counts; filled by `drawn`.
-    scale_array : array
-        Its memory.
     """
 
     def __init__(self, geometry: Geometry, weights: Tensor, flicker: bool) -> None:
@@ -104,9 +107,8 @@ class Drawn:
         self.weight_parts = _Parts.within(weights, rows)
         quiet = torch.empty(weights.numel() if flicker else 0, dtype=torch.bfloat16)
         self.flicker_parts = _Parts.blocks(quiet, n_in, rows) if flicker else None
-        self.arrays = weights.numpy(), _bits(quiet)
         self.scales = torch.empty(geometry.n_out)
-        self.scale_array = self.scales.numpy()
+        self.places = self.scales.data_ptr(), weights.data_ptr(), quiet.data_ptr(), int(flicker)
         self.nbytes = weights.nbytes + quiet.nbytes
 
     def of_part(self, geometry: Geometry, i: int) -> Tensor:
@@ -140,31 +142,49 @@ class _Room:
         self.squares = _Parts.blocks(squares, n_in, rows) if flicker else None
         self.split = inputs.numpy(), _bits(squares)
         self.results = tuple(_Parts.results(x, n_in, rows) for x in (self.currents, self.variances) if len(x))
-        self.found = self.currents.numpy(), _bits(self.variances)
+        self.entered = inputs.data_ptr(), squares.data_ptr(), int(flicker)
+        self.found = self.currents.data_ptr(), self.variances.data_ptr(), int(flicker)
         self.nbytes = sum(x.nbytes for x in (inputs, self.currents, squares, self.variances))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Tables:
-    """Figures of converters by input digit, part and column, as `_kernels.convert` takes them."""
+    """Figures of converters by input digit, part and column, and codes with whether there are any.
+
+    They are those of `_kernels.convert`.
+    """
 
     floor: Singles
     gain: Singles
     offset: Singles
     factor: Singles
     no_bias: Singles
-    codes: tuple[np.float32, np.float32, bool]
+    codes: tuple[int, int, bool]
+
+    @cached_property
+    def words(self) -> tuple[tuple[float, ...], ...]:
+        """What `threads.CONVERT` takes before and after its key, and for no bias."""
+        digits, parts, n_columns = self.factor.shape
+        before = self.floor.ctypes.data, int(self.floor.size > 0)
+        after = self.gain.ctypes.data, self.offset.ctypes.data, *self.codes, self.factor.ctypes.data
+        return before, (*after, digits, parts, n_columns), (self.no_bias.ctypes.data,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Law:
-    """What columns are drawn by, as `_kernels.draw` takes it."""
+    """What columns are drawn by, see `_kernels.draw`."""
 
     low: int
     by_integer: npt.NDArray[np.complex128]
     base: np.float32
     shares: Singles
     rest: Singles
+
+    @cached_property
+    def words(self) -> tuple[float, ...]:
+        """What `threads.DRAW` takes of it."""
+        table = self.low, self.by_integer.ctypes.data, *self.by_integer.shape, float(self.base)
+        return *table, self.shares.ctypes.data, self.rest.ctypes.data, int(self.shares.size > 0)
 
     @classmethod
     def of(cls, geometry: Geometry, tables: Tables, wires: Wires | None) -> "Law":
@@ -218,19 +238,11 @@ def drawn(geometry: Geometry, law: Law, values: Tensor, top: int, key: Key, *, f
     """
     shape = geometry.n_columns, geometry.n_in
     found: Drawn = POOL.take(_drawn_key(geometry, flicker), lambda: Drawn(geometry, torch.empty(shape), flicker))
-    _kernels.draw(
-        values.numpy(),
-        np.float32(top),
-        found.scale_array,
-        law.low,
-        law.by_integer,
-        law.base,
-        law.shares,
-        law.rest,
-        np.uint64(key[0]),
-        np.uint64(key[1]),
-        geometry.machine.rows,
-        *found.arrays,
+    n_out, n_in = values.shape
+    size, values = geometry.groups * n_in, values.contiguous()
+    scales, *rest = found.places
+    threads.DRAW(
+        n_out, size, values.data_ptr(), n_out, n_in, top, scales, *law.words, *key, geometry.machine.rows, *rest
     )
     return found
 
@@ -253,7 +265,7 @@ def multiply(
     *,
     ranges: Ranges,
     key: Key,
-    step: np.float32,
+    step: float,
     bias: Tensor | None,
     given: bool = False,
 ) -> Tensor:
@@ -269,8 +281,8 @@ def multiply(
         Integers of the activation format.
     key : tuple of int
         The key of read noise is ``noise.key(*key)``.
-    step : float32
-        What an integer of `x` counts.
+    step : float
+        What an integer of `x` counts, a float32.
     bias : Tensor, shape (n_out,), or None
     given : bool
         `x` are inputs of the layer, to be made integers.
@@ -279,12 +291,13 @@ def multiply(
     n, flicker = len(geometry.digit_widths) * len(x), columns.flicker_parts is not None
     place = n, geometry.n_columns, geometry.n_in, geometry.machine.rows, flicker
     room: _Room = POOL.take(place, lambda: _Room(geometry, n, flicker))
-    split = geometry.digit_widths, geometry.machine.rows, *room.split
     if given:
-        low, high = geometry.input_range
-        _kernels.enter(x.numpy(), step, np.float32(low), np.float32(high), *split)
+        ends, digits = geometry.input_range, geometry.digits_at
+        threads.ENTER(
+            len(x), geometry.n_in, x.data_ptr(), *x.shape, step, *ends, *digits, geometry.machine.rows, *room.entered
+        )
     else:
-        _kernels.split(x.contiguous().numpy(), *split)
+        _kernels.split(x.contiguous().numpy(), geometry.digit_widths, geometry.machine.rows, *room.split)
     _products(room.inputs, columns.weight_parts.turned, room.results[0])
     if room.squares is not None and columns.flicker_parts is not None:
         if _fast_bfloat16():
@@ -295,32 +308,35 @@ def multiply(
             _products(room.squares.float(), columns.flicker_parts.float().turned, results)
             room.variances.copy_(exact)
     tables = _tables(geometry, chip, ranges)
-    out = np.empty((len(x), geometry.n_out), np.float32)
-    _kernels.convert(
+    out = torch.empty(len(x), geometry.n_out)
+    before, after, no_bias = tables.words
+    added = no_bias if bias is None else (bias.data_ptr(),)
+    threads.CONVERT(
+        len(x),
+        geometry.n_columns * len(geometry.parts) * len(geometry.digit_widths),
         *room.found,
-        np.float32(chip.scale),
-        tables.floor,
-        np.uint64(key[0]),
-        np.uint64(key[1]),
-        tables.gain,
-        tables.offset,
-        tables.codes[0],
-        tables.codes[1],
-        tables.codes[2],
-        tables.factor,
-        chip.scales.numpy(),
+        chip.scale,
+        *before,
+        *key,
+        *after,
+        chip.scales.data_ptr(),
         step,
-        tables.no_bias if bias is None else bias.numpy(),
-        out,
+        *added,
+        *out.shape,
+        out.data_ptr(),
     )
     POOL.give_back(place, room)
-    return torch.from_numpy(out)
+    return out
 
 
 def _products(given: _Parts, weights: _Parts, out: _Parts) -> None:
     """Multiply the parts of inputs, n x inputs, and of columns, inputs x n_columns, each with its own, to `out`."""
     if given.whole is not None and weights.whole is not None:
-        torch.bmm(given.whole, weights.whole, out=out.whole)
+        if len(given.whole) % torch.get_num_threads():
+            for x, w, y in zip(given.each, weights.each, out.each, strict=True):  # BLAS has whole parts for a thread
+                torch.mm(x, w, out=y)
+        else:
+            torch.bmm(given.whole, weights.whole, out=out.whole)
     if given.rest is not None and weights.rest is not None:
         torch.mm(given.rest, weights.rest, out=out.rest)
 
@@ -356,5 +372,5 @@ def _made(geometry: Geometry, chip: Chip, ranges: Ranges) -> _Tables:
         offset=chip.converters.offset.numpy(),
         factor=factor,
         no_bias=np.zeros(geometry.n_out, np.float32),
-        codes=(np.float32(low), np.float32(high), geometry.codes is not None),
+        codes=(low, high, geometry.codes is not None),
     )

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from tetrit.errors import InvalidValueError
 from tetrit.train.noise.graph import in_graph
 from tetrit.train.noise.product import Normals
+from tetrit.train.noise.quantising import quantised
 from tetrit.train.noise.settings import Mode
 from tetrit.train.noise.simulation import Simulation
 from tetrit.train.qat.layers import LowBitLayer
@@ -120,7 +121,7 @@ class NoiseAwareLayer(LowBitLayer):
         hooked = quantizer._forward_hooks or quantizer._forward_pre_hooks
         if quantizer.straight_through and self.simulation.settings.noise == "extended" and not hooked:
             weight = self.weight
-            return weight, getattr(self, "bias", None), quantizer.values(weight)
+            return weight, getattr(self, "bias", None), quantised(quantizer, weight)
         weight, bias = self.weight_and_bias()
         return weight, bias, weight.detach()
 

@@ -166,6 +166,11 @@ class Geometry:
         """Bits of every input digit; int64 (digits,)."""
         return np.array(self.machine.input_digits, np.int64)
 
+    @cached_property
+    def digits_at(self) -> tuple[int, int]:
+        """Where `digit_widths` lie in memory, and how many there are."""
+        return self.digit_widths.ctypes.data, self.digit_widths.size
+
     def step(self, digit: int) -> float:
         """Return the step of converters whose range is not calibrated, in units."""
         assert self.codes is not None

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from tetrit import noise
 from tetrit.hardware import Crossbar
+from tetrit.parallel import run_each
 from tetrit.sim.crossbar import chain, readout
 from tetrit.sim.crossbar.converters import adc_errors, dac_table
 from tetrit.sim.crossbar.mapping import reference_levels
 from tetrit.sim.crossbar.wires import effective_conductance
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.statistics import level_statistics
-from tetrit.train.noise.wires import Losses, Wires, thermal_sums
+from tetrit.train.noise.wires import Losses, Wires, array_levels, thermal_sums
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -63,32 +64,42 @@ def standing(geometry: Geometry, integers: Ints | None, device: torch.device, me
     if not (machine.has_wires or statistics.thermal.any() or compensates):
         return Standing(wires=None, thermal=None, compensation=None)
     assert integers is not None
-    low, unit = machine.window[0], machine.level_siemens
-    of_integer = geometry.level_of.reshape(machine.columns_per_output, -1).T
-    each = np.take(of_integer, integers.T - geometry.integers[0], axis=0)
+    base = machine.window[0] / machine.level_siemens
+    mean, fresh = base + statistics.mean, base + statistics.fresh
+    level_of = np.ascontiguousarray(geometry.level_of.reshape(machine.columns_per_output, -1))
     wires = Losses(geometry) if machine.has_wires else None
     thermal = np.zeros((len(geometry.parts), geometry.n_columns))
     compensation = np.ones((len(geometry.parts), layout.col_arrays))
-    for i, j in np.ndindex(layout.row_arrays, layout.col_arrays):
+
+    def array(number: int) -> None:
+        """Work out what one array has."""
+        i, j = divmod(number, layout.col_arrays)
         rows, outputs = layout.rows(i), layout.outputs(j)
         n_rows, n_outputs = rows.stop - rows.start, outputs.stop - outputs.start
         cells = np.zeros((machine.rows, machine.cols), np.int64)
         where = layout.columns(np.arange(n_outputs))
-        cells[:n_rows, where.ravel()] = each[rows, outputs].reshape(n_rows, -1)
+        array_levels(integers[outputs, rows], geometry.integers[0], level_of, where.reshape(n_outputs, -1), cells)
         if geometry.n_references:
             cells[:n_rows, layout.references] = reference_levels(machine)
-        now = low / unit + statistics.mean[cells]
-        effective = _through_wires(machine, now * unit, method) / unit if machine.has_wires else now
+        now = mean[cells]
+        effective = _through_wires(machine, now, method) if machine.has_wires else now
         if wires is not None:
             wires.put(i, j, cells, now, effective, statistics.variance)
         sums = np.zeros(machine.cols)
         thermal_sums(cells, now, effective, statistics.thermal, sums)
         thermal[i, geometry.array_of == j] = _columns(geometry, sums, where)
         if compensates:
-            before = low / unit + statistics.fresh[cells]
+            before = fresh[cells]
             if machine.has_wires:
-                before = _through_wires(machine, before * unit, method) / unit
+                before = _through_wires(machine, before, method)
             compensation[i, j] = before[:n_rows].sum() / effective[:n_rows].sum()
+
+    n_arrays = layout.row_arrays * layout.col_arrays
+    if method == "lumped" and torch.get_num_threads() > 1:
+        run_each(array, n_arrays)
+    else:  # an exact solution has threads of its own
+        for number in range(n_arrays):
+            array(number)
     return Standing(
         wires=None if wires is None else wires.found(device),
         thermal=_tensor(thermal, device) if statistics.thermal.any() else None,
@@ -96,9 +107,11 @@ def standing(geometry: Geometry, integers: Ints | None, device: torch.device, me
     )
 
 
-def _through_wires(machine: Crossbar, g_siemens: Floats, method: str) -> Floats:
-    return effective_conductance(
-        g_siemens,
+def _through_wires(machine: Crossbar, now: Floats, method: str) -> Floats:
+    """Return what wires leave of conductances in levels."""
+    unit = machine.level_siemens
+    left = effective_conductance(
+        now * unit,
         machine.r_row_ohm,
         machine.r_col_ohm,
         machine.r_driver_ohm,
@@ -106,6 +119,8 @@ def _through_wires(machine: Crossbar, g_siemens: Floats, method: str) -> Floats:
         drive=machine.drive,
         method=method,
     )
+    left /= unit
+    return left
 
 
 def _columns(geometry: Geometry, sums: Floats, where: Ints) -> Floats:

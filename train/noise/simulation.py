@@ -267,8 +267,7 @@ class Simulation:
         self.reads += 1
         key = self.key_parts(_READ, self.reads)
         if isinstance(chip.panel, compiled.Drawn) and normals is None:
-            count = np.float32(step.item())
-            return compiled.multiply(self.geometry, chip, x, ranges=ranges, key=key, step=count, bias=bias)
+            return compiled.multiply(self.geometry, chip, x, ranges=ranges, key=key, step=step.item(), bias=bias)
         if normals is None:
             generator = generator_of(x.device, noise.key(*key))
 
@@ -295,7 +294,7 @@ class Simulation:
             return None
         self.reads += 1
         key = self.key_parts(_READ, self.reads)
-        step = np.float32(max(limit.item(), _TINY)) / np.float32(self.geometry.input_range[1])
+        step = float(np.float32(max(limit.item(), _TINY)) / np.float32(self.geometry.input_range[1]))
         return compiled.multiply(self.geometry, chip, x, ranges=ranges, key=key, step=step, bias=bias, given=True)
 
     def largest_piece(self, device: torch.device) -> int:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["cells", "factor_panel", "join", "lines"]
+__all__ = ["cells", "corrected", "each_line", "factor_panel", "join", "lines"]
+
+_WIDTH = 64  # lines side by side: what is known of them stays in a near cache
 
 
 @njit(cache=True, nogil=True)
@@ -145,6 +147,33 @@ def factor_panel(panel: Any, outside: Any, through: Any, inverse: Any) -> None:
             inverse[k, j] /= panel[k, k]
 
 
+# Python's check for division by 0 would keep these loops from vectorising, and so would one that has it all
+@njit(cache=True, nogil=True, error_model="numpy")
+def _away(loads: Any, r: float, behind: Any, pushed: Any, voltage: Any, seen: Any) -> None:
+    """Take the lines over a node, away from the source."""
+    for i in range(loads.size):
+        before, push = behind[i], pushed[i]
+        seen[i] = before
+        voltage[i] = push * before
+        total = before + loads[i]
+        pushed[i] = push * (before / total)
+        behind[i] = total / (1.0 + r * total)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _back(loads: Any, r: float, behind: Any, pushed: Any, voltage: Any, seen: Any) -> None:
+    """Take the lines over a node, towards the source."""
+    for i in range(loads.size):
+        before, push = behind[i], pushed[i]
+        total = seen[i] + before
+        voltage[i] = (voltage[i] + push * before) / total
+        seen[i] = 1.0 / total
+        total = before + loads[i]
+        share = before / total
+        pushed[i] = push * share if total > 0.0 else push
+        behind[i] = total / (1.0 + r * total)
+
+
 @njit(cache=True, nogil=True)
 def lines(loads: Any, r: float, r_end: float, two_sided: bool) -> Any:
     """Return what lines side by side are at each of their nodes, of which `loads` are the conductances to ground.
@@ -170,25 +199,76 @@ def lines(loads: Any, r: float, r_end: float, two_sided: bool) -> Any:
     voltage, seen = np.ones((n, width)), np.zeros((n, width))
     if r_end == 0.0:
         return voltage, seen
-    # from the source on: conductance that a node sees behind it, and voltage that it would have from there alone
+    # conductance that a node sees behind it, and voltage that it would have from there alone
     behind, pushed = np.full(width, 1.0 / r_end), np.ones(width)
     for k in range(n):
-        for i in range(width):
-            seen[k, i] = behind[i]
-            voltage[k, i] = pushed[i] * behind[i]
-            total = behind[i] + loads[k, i]
-            pushed[i] *= behind[i] / total
-            behind[i] = total / (1.0 + r * total)
-    # back again: what is ahead
+        _away(loads[k], r, behind, pushed, voltage[k], seen[k])
     behind[:] = 1.0 / r_end if two_sided else 0.0
     pushed[:] = 1.0
     for k in range(n - 1, -1, -1):
-        for i in range(width):
-            total = seen[k, i] + behind[i]
-            voltage[k, i] = (voltage[k, i] + pushed[i] * behind[i]) / total
-            seen[k, i] = 1.0 / total
-            total = behind[i] + loads[k, i]
-            if total > 0.0:
-                pushed[i] *= behind[i] / total
-            behind[i] = total / (1.0 + r * total)
+        _back(loads[k], r, behind, pushed, voltage[k], seen[k])
     return voltage, seen
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _through(g: Any, driven: Any, by_row: Any, by_col: Any, out: Any) -> None:
+    """Turn what a column lets through into the effective conductances of some cells of a row."""
+    for i in range(g.size):
+        out[i] = g[i] * driven[i] * out[i] / (1.0 + g[i] * (by_row[i] + by_col[i]))
+
+
+@njit(cache=True, nogil=True)
+def each_line(g: Any, rows: Any, cols: Any, two_sided: bool, out: Any) -> None:
+    """Write effective conductances of cells whose lines know nothing of each other.
+
+    A cell passes on its share of a row's voltage, what its column's wire lets through, and its own conductance in
+    series with the resistances at which it sees its row and its column.
+
+    Parameters
+    ----------
+    g : array of float64, shape (rows, cols)
+    rows, cols : tuple of float
+        `r` and `r_end` of `lines`; columns end below their last row.
+    two_sided : bool
+        Of the rows.
+    out : array of float64, shape (rows, cols)
+        Is filled.
+    """
+    height, width = g.shape
+    by_col = np.empty((height, width))
+    for first in range(0, width, _WIDTH):
+        last = min(first + _WIDTH, width)
+        passed, seen = lines(g[::-1, first:last].copy(), cols[0], cols[1], False)
+        out[:, first:last] = passed[::-1]
+        by_col[:, first:last] = seen[::-1]
+    for first in range(0, height, _WIDTH):
+        last = min(first + _WIDTH, height)
+        driven, seen = lines(g[first:last].T.copy(), rows[0], rows[1], two_sided)
+        by_row, voltage = seen.T.copy(), driven.T.copy()
+        for k in range(first, last):
+            _through(g[k], voltage[k - first], by_row[k - first], by_col[k], out[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def corrected(first: Any, share: Any, together: Any, alone: Any, out: Any) -> None:
+    """Multiply values by the ratio of two others, which are given for blocks of rows; where they are 0, it is 1.
+
+    Parameters
+    ----------
+    first, share : array of int64 and of float64, shape (rows,)
+        After which block a row lies, and how far on the way to the next one. Rows and blocks count from the last row.
+    together, alone : array of float64, shape (blocks, cols)
+        What is divided by what, linearly between blocks.
+    out : array of float64, shape (rows, cols)
+        Is changed.
+    """
+    rows, blocks = out.shape[0], together.shape[0]
+    for k in range(rows):
+        one = blocks - 1 - first[k]
+        other = max(one - 1, 0)
+        row, more, less = out[rows - 1 - k], share[k], 1.0 - share[k]
+        above, beyond, under, past = together[one], together[other], alone[one], alone[other]
+        for i in range(row.size):
+            base = less * under[i] + more * past[i]
+            ratio = (less * above[i] + more * beyond[i]) / base
+            row[i] *= ratio if base > 0.0 else 1.0

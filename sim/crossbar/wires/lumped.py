@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tetrit.sim.crossbar.wires import _kernels
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 _COARSE = 16
 """Rows and columns of the coarser grid at most; arrays of up to as many are solved exactly."""
@@ -52,24 +53,19 @@ def lumped_conductance(g: Floats, wiring: Wiring, exact: Callable[[Floats, Wirin
     if by_rows == by_cols == 1:
         return exact(g, wiring)
     coarse, thick = _lumps(g, by_rows, by_cols), wiring.lumped(by_rows, by_cols)
-    shapes = (by_rows, g.shape[0]), (by_cols, g.shape[1])
-    alone = _between(_each_line(coarse, thick), *shapes)
-    together = _between(exact(coarse, thick), *shapes)
+    rows = _middles(by_rows, g.shape[0], coarse.shape[0])
+    cols = _middles(by_cols, g.shape[1], coarse.shape[1])
+    together, alone = (_along(lumps, *cols) for lumps in (exact(coarse, thick), _each_line(coarse, thick)))
     found = _each_line(g, wiring)
-    return found * np.divide(together, alone, out=np.ones_like(found), where=alone > 0.0)
+    _kernels.corrected(*rows, together, alone, found)
+    return found
 
 
 def _each_line(g: Floats, wiring: Wiring) -> Floats:
-    """Return effective conductances where a row's voltages see the cells only.
-
-    A cell passes on its share of a row's voltage, what its column's wire lets through, and its own conductance in
-    series with the resistances at which it sees its row and its column; the other cells load both lines.
-    """
-    driven, by_row = _kernels.lines(
-        np.ascontiguousarray(g.T), wiring.r_row, wiring.r_row + wiring.r_driver, wiring.two_sided
-    )
-    passed, by_col = _kernels.lines(np.ascontiguousarray(g[::-1]), wiring.r_col, wiring.r_col + wiring.r_sense, False)
-    found: Floats = g * driven.T * passed[::-1] / (1.0 + g * (by_row.T + by_col[::-1]))
+    """Return effective conductances where a row's voltages see the cells only, see `_kernels.each_line`."""
+    found = np.empty_like(g)
+    rows, cols = (wiring.r_row, wiring.r_row + wiring.r_driver), (wiring.r_col, wiring.r_col + wiring.r_sense)
+    _kernels.each_line(g, rows, cols, wiring.two_sided, found)
     return found
 
 
@@ -79,19 +75,17 @@ def _lumps(g: Floats, by_rows: int, by_cols: int) -> Floats:
     return np.ascontiguousarray(np.add.reduceat(sums, np.arange(0, g.shape[1], by_cols), axis=1))
 
 
-def _between(lumps: Floats, rows: tuple[int, int], cols: tuple[int, int]) -> Floats:
-    """Return values at the cells, linearly between the middles of blocks and those of the outer ones beyond."""
-    along_rows = _shares(*rows, lumps.shape[0])[::-1, ::-1]
-    return along_rows @ lumps @ _shares(*cols, lumps.shape[1]).T
+def _middles(width: int, n: int, blocks: int) -> tuple[Ints, Floats]:
+    """Return where each of `n` lines lies between the middles of blocks of `width`: after which, and how far.
 
-
-def _shares(width: int, n: int, blocks: int) -> Floats:
-    """Return the shares of blocks in the values at cells, shape (n, blocks)."""
+    Lines beyond the middles of the outer blocks lie at these.
+    """
     at = np.clip((np.arange(n) + 0.5) / width - 0.5, 0.0, blocks - 1.0)
     first = np.minimum(at.astype(np.int64), max(blocks - 2, 0))
-    shares = np.zeros((n, blocks))
-    cells = np.arange(n)
-    shares[cells, first] = 1.0 - (at - first)
-    if blocks > 1:
-        shares[cells, first + 1] = at - first
-    return shares
+    return first, at - first
+
+
+def _along(lumps: Floats, first: Ints, share: Floats) -> Floats:
+    """Return values at all columns, linearly between those of blocks."""
+    after = np.minimum(first + 1, lumps.shape[1] - 1)
+    return lumps[:, first] * (1.0 - share) + lumps[:, after] * share

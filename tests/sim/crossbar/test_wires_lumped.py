@@ -75,6 +75,34 @@ def test_lines_side_by_side_are_ladders(two_sided):
             np.testing.assert_allclose(seen[node, line], inverse[node, node], rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(70, 130), (1, 200), (129, 1), (64, 64)])
+@pytest.mark.parametrize("two_sided", [False, True])
+def test_lines_are_the_same_in_strips(two_sided, shape):
+    """To the bit, the formula of cells between their lines, for all lines at once."""
+    rng = np.random.default_rng(6)
+    g = rng.random(shape) * (rng.random(shape) < 0.8)
+    rows, cols = (0.3, 0.8), (0.2, 0.5)
+    found = np.empty(shape)
+    _kernels.each_line(g, rows, cols, two_sided, found)
+    driven, by_row = _kernels.lines(np.ascontiguousarray(g.T), *rows, two_sided)
+    passed, by_col = _kernels.lines(np.ascontiguousarray(g[::-1]), *cols, False)
+    assert np.array_equal(found, g * driven.T * passed[::-1] / (1.0 + g * (by_row.T + by_col[::-1])))
+
+
+def test_ratios_are_linear_between_the_middles_of_blocks():
+    """Rows and their blocks count from the last row; at and beyond the middle of an outer block, it alone counts."""
+    together, alone = np.array([[1.0, 5.0], [3.0, 0.0]]), np.array([[1.0, 2.0], [1.0, 0.0]])
+    out = np.full((6, 2), 2.0)
+    _kernels.corrected(*lumped._middles(3, 6, 2), together, alone, out)
+    below = np.array([0, 0, 1 / 3, 2 / 3, 1, 1])  # shares of the last block
+    np.testing.assert_allclose(out[:, 0], 2 * (1 - below + 3 * below))
+    np.testing.assert_allclose(out[:4, 1], 5.0)
+    assert out[4:, 1].tolist() == [2.0, 2.0]  # 0 / 0
+    at = lumped._along(np.array([[0.0, 6.0]]), *lumped._middles(3, 6, 2))
+    np.testing.assert_allclose(at, [6 * below])
+    assert lumped._along(np.array([[4.0]]), *lumped._middles(20, 17, 1)).tolist() == [[4.0] * 17]
+
+
 def test_a_single_line_is_exact():
     """One column alone has no neighbours to send current to."""
     g = np.random.default_rng(5).random((100, 1)) * 1e-3

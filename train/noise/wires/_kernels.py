@@ -1,6 +1,6 @@
 """Loops over the cells of an array: what its wires leave of them, in float64."""
 
-__all__ = ["thermal_sums", "wire_losses"]
+__all__ = ["array_levels", "thermal_sums", "wire_losses"]
 
 import math
 from typing import Any
@@ -11,6 +11,29 @@ _ROWS = 16  # of an array that are looked at before the next column
 
 
 @njit(cache=True, nogil=True)
+def array_levels(integers: Any, low: int, level_of: Any, where: Any, cells: Any) -> None:
+    """Write the levels of the cells that an array has for integer weights; the others stay.
+
+    Parameters
+    ----------
+    integers : array of int64, shape (n_outputs, inputs)
+    low : int
+        The integer of the first entry of `level_of`.
+    level_of : array of int64, shape (columns of an output, integers)
+    where : array of int64, shape (n_outputs, columns of an output)
+        Physical columns.
+    cells : array of int64, shape (rows, cols)
+        Is changed.
+    """
+    for start in range(0, integers.shape[1], _ROWS):
+        for o in range(integers.shape[0]):
+            for k in range(start, min(integers.shape[1], start + _ROWS)):
+                at = integers[o, k] - low
+                for c in range(level_of.shape[0]):
+                    cells[k, where[o, c]] = level_of[c, at]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # nothing is divided by 0, and to look for it takes time
 def _left(now: float, effective: float) -> float:
     """Return the share that wires leave of a conductance, 1 at most and of one of 0."""
     return min(effective / now, 1.0) if now > 0.0 else 1.0
@@ -36,7 +59,7 @@ def thermal_sums(cells: Any, now: Any, effective: Any, thermal: Any, sums: Any) 
             sums[c] += thermal[cells[k, c]] * (share * share)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def wire_losses(cells: Any, now: Any, effective: Any, variance: Any, where: Any, share: Any, rest: Any) -> None:
     """Write what wires make of the columns of an array, pairs of cells put together.
 
