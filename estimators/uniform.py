@@ -79,9 +79,8 @@ class _Uniform(Estimator):
         """Write the values of rows that `by_rows` takes, and the largest magnitudes that they represent."""
         magnitudes = np.empty(len(rows), rows.dtype)
         bits, mask = magnitude_words(rows)
-        limit = -1.0 if self.limit is None else self.limit
-        ends = limit, self._least, self._largest
-        if not run_rows(uniform_rows, rows, bits, mask, magnitudes.view(mask.dtype), magnitudes, *ends, limits, into):
+        given = rows, bits, mask, magnitudes.view(mask.dtype), magnitudes, *self.ends
+        if not run_rows(uniform_rows, *given, limits, into):
             checks.finite("w", x)
 
     def plain_vjp(self, x: NDArray[Any], out: NDArray[Any]) -> Pullback | None:
@@ -113,20 +112,20 @@ class _Uniform(Estimator):
         return result, {}
 
     @property
-    def _largest(self) -> float:
-        """The largest integer."""
-        return 2.0 ** (_BITS[self.format] - 1) - 1.0
+    def ends(self) -> tuple[float, float, float]:
+        """The limit, or -1; the scale where it would be 0; the largest integer: what `uniform_rows` takes.
 
-    @property
-    def _least(self) -> float:
-        """The scale where it would be 0: a limit that was given is kept, however small, else nothing is represented."""
-        return 1.0 if self.limit is None else math.ulp(0.0)
+        A limit that was given is kept, however small; else nothing is represented by a scale of 0.
+        """
+        limit, least = (-1.0, 1.0) if self.limit is None else (self.limit, math.ulp(0.0))
+        return limit, least, 2.0 ** (_BITS[self.format] - 1) - 1.0
 
     def _scales(self, limits: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         """Scale of every row, and the largest integer."""
-        scales = limits / self._largest
-        scales[scales == 0] = self._least
-        return scales, self._largest
+        _, least, largest = self.ends
+        scales = limits / largest
+        scales[scales == 0] = least
+        return scales, largest
 
     def _limits(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
         """Largest magnitude that every row represents."""

@@ -21,6 +21,5 @@ def quantised(quantizer: Quantizer, weight: Tensor) -> Tensor:
         return quantizer.values(weight)
     n, found = len(weight), torch.empty_like(weight)
     n_in = weight.numel() // n
-    limit = -1.0 if e.limit is None else e.limit
-    words = weight.data_ptr(), n, n_in, limit, e._least, e._largest, found.data_ptr()
+    words = weight.data_ptr(), n, n_in, *e.ends, found.data_ptr()
     return found if threads.QUANTISE(n, n_in, *words) else quantizer.values(weight)  # which says what is not finite
