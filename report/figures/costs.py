@@ -16,6 +16,8 @@ from tetrit.report.figures import charts, treemap
 from tetrit.report.figures.longest import SHOWN, fold_layers, longest
 from tetrit.report.numbers import fold, fold_as, origin_of, significant, unit
 
+_NAME_SIZE, _SHORT = 8.5, 4.0
+
 
 def layers(report: Mapping[str, Any]) -> Figure:
     """Draw cycles (those that compute, and the rest) with their share, and utilisation of every layer."""
@@ -169,24 +171,33 @@ def _place_names(
         for dy in (-12 * step, 12 * step)
         for dx, side in ((4, "left"), (-4, "right"))
     ]
-    inside = axes.get_window_extent()
+    inside, scale = axes.get_window_extent(), drawn.dpi / 72
     for name, x, y in points:
-        for dx, dy, side in places if name in few else ():
-            text = axes.annotate(
+        if name not in few:
+            continue
+        at = axes.transData.transform((x, y))
+        measured = axes.annotate(name, (x, y), (0, 0), textcoords="offset points", fontsize=_NAME_SIZE)
+        size = measured.get_window_extent()
+        measured.remove()
+        for dx, dy, side in places:
+            box = size.translated(dx * scale - (size.width if side == "right" else 0.0), dy * scale)
+            free = inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1)
+            if abs(dy) > 12:  # a line leads from the text's middle to the point, and ends short of it
+                way = box.get_points().mean(axis=0) - at
+                end = at + way * (_SHORT * scale / math.hypot(*way))
+                box = Bbox.union([box, Bbox([end, end])])
+            if not free or box.count_overlaps(taken):
+                continue
+            taken.append(box)
+            axes.annotate(
                 name,
                 (x, y),
                 (dx, dy),
                 textcoords="offset points",
                 ha=side,
-                fontsize=8.5,
-                arrowprops={"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.6, "shrinkB": 4}
+                fontsize=_NAME_SIZE,
+                arrowprops={"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.6, "shrinkB": _SHORT}
                 if abs(dy) > 12
                 else None,
             )
-            box = text.get_tightbbox()
-            free = box is not None and inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1)
-            own = text.get_window_extent()
-            if free and not any(own.overlaps(other) for other in taken):
-                taken.append(own)
-                break
-            text.remove()
+            break
