@@ -120,23 +120,23 @@ def result():
     return make
 
 
-def test_verify_runs_a_bench(tetrit, tmp_path):
-    outcome = tetrit("verify", "SZTDecoder", "--keep", tmp_path, "--seed", "3")
+def test_verify_runs_a_bench(tetrit, build_dir):
+    outcome = tetrit("verify", "SZTDecoder", "--keep", build_dir, "--seed", "3")
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
     assert lines[0].split() == ["bench", "level", "vectors", "mismatches", "cycles", "RTL", "cycles", "model", "result"]
     assert all(line.split()[-1] == "passed" for line in lines[1:-1])
     assert re.fullmatch(r"(\d+) benches: \1 passed, 0 failed \(seed 3\)", lines[-1])
-    assert any(tmp_path.iterdir())
+    assert any(build_dir.iterdir())
 
 
-def test_verify_runs_the_network_of_a_configuration(tetrit, tmp_path):
+def test_verify_runs_the_network_of_a_configuration(tetrit, tmp_path, build_dir):
     config = write(
         tmp_path / "small.toml",
         "[network]\nhidden = [12]\n[train]\nepochs = 2\nquantized_epochs = 2\n"
         '[machine]\npreset = "shift_8x8"\n[verify]\nimages = 5\n',
     )
-    outcome = tetrit("verify", config, "--keep", tmp_path / "models")
+    outcome = tetrit("verify", config, "--keep", build_dir)
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()[1:-1]
     assert sum("ShiftPEArray" in line for line in lines) == 2  # one for each layer

@@ -147,7 +147,7 @@ def wait_for_the_end_of(session):
 
 
 def test_interrupted_killed_and_resumed_it_is_the_same(tetrit, path):
-    path.write_text(CONFIG.replace("steps = 20", "steps = 1600\nevaluate_every = 400\ncheckpoint_every = 40"))
+    path.write_text(CONFIG.replace("steps = 20", "steps = 800\nevaluate_every = 200\ncheckpoint_every = 20"))
 
     for number, more in ((signal.SIGINT, ()), (signal.SIGTERM, ("--resume",))):
         process = begun(path, *more)

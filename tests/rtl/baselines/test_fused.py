@@ -55,11 +55,9 @@ class Together(wiring.Component):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(build_dir):
     verilog = to_verilog(Together(), "together")
-    return BatchModel(
-        build_library(verilog, "together", toolchain=tools.find(), directory=tmp_path_factory.mktemp("model"))
-    )
+    return BatchModel(build_library(verilog, "together", toolchain=tools.find(), directory=build_dir))
 
 
 def run(model, output, a, b, c):

@@ -12,8 +12,8 @@ from tetrit.verify.suites.simd_designs import SIMD_DESIGNS, SimdDesigns
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    workbench = Workbench(tmp_path_factory.mktemp("simd"))
+def run(build_dir):
+    workbench = Workbench(build_dir)
 
     def on_rtl(job, *, batch=False):
         make = workbench.library if batch else workbench.build
