@@ -1,8 +1,8 @@
 """The result of running a workload on a machine: output, cycles, events, energy."""
 
-__all__ = ["Run"]
+__all__ = ["Run", "summed"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,3 +50,18 @@ class Run:
     def energy_pj(self) -> float:
         """Total energy in pJ, the sum of the breakdown."""
         return float(sum(self.breakdown.values()))
+
+
+def summed(breakdowns: Iterable[MappingType[str, float]], unit: float = 1.0) -> dict[str, float]:
+    """Return energies added up by component, in order of appearance, each times `unit`.
+
+    Examples
+    --------
+    >>> summed([{"array": 1.0, "memory": 2.0}, {"array": 3.0}])
+    {'array': 4.0, 'memory': 2.0}
+    """
+    total: dict[str, float] = {}
+    for breakdown in breakdowns:
+        for component, energy in breakdown.items():
+            total[component] = total.get(component, 0.0) + energy * unit
+    return total

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tetrit.errors import InvalidValueError
 from tetrit.hardware.simd_engine import SIMD_FORMATS, SimdEngine
 from tetrit.sim.program import CompiledSimdLayer, SimdProgram
-from tetrit.sim.run import Run
+from tetrit.sim.run import Run, summed
 from tetrit.sim.simd.engine import SimdSimulator
 
 Codes = npt.NDArray[Any]
@@ -157,11 +157,9 @@ def _together(done: list[tuple[SimdProduct, Run]], layer: CompiledSimdLayer, mac
         utilization=macs / (cycles * machine.rows * machine.cols * lanes),
         bound=max(done, key=lambda item: item[1].cycles)[1].bound,
         events={name: sum(run.events[name] for _, run in done) for name in first.events},
-        price=partial(_total, [run for _, run in done]),
+        price=partial(_breakdown, [run for _, run in done]),
     )
 
 
-def _total(runs: Sequence[Run]) -> dict[str, float]:
-    """Return the energy of runs by component."""
-    names = dict.fromkeys(name for run in runs for name in run.breakdown)
-    return {name: sum(run.breakdown.get(name, 0.0) for run in runs) for name in names}
+def _breakdown(runs: list[Run]) -> dict[str, float]:
+    return summed(run.breakdown for run in runs)

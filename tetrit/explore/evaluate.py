@@ -23,6 +23,7 @@ from tetrit.montecarlo import network
 from tetrit.montecarlo.network import Network
 from tetrit.sim import Chip
 from tetrit.sim.execute import execute
+from tetrit.sim.run import summed
 from tetrit.train.digits import IN_SCALE
 from tetrit.train.network import one_thread
 
@@ -120,7 +121,7 @@ def _digital(machine: ShiftArray | SimdEngine, trained: Network, area_mode: str)
         cycles=cycles,
         latency_us=cycles / machine.clock_mhz,
         utilization=float(macs / (cycles * machine.rows * machine.cols * lanes)),
-        energy_uj=_sum([run.run.breakdown for run in runs]),
+        energy_uj=summed((run.run.breakdown for run in runs), unit=1e-6),
         area_mm2={name: um2 * 1e-6 for name, um2 in found.um2.items()},
         accuracy=float(right.mean()),
         sources={
@@ -157,7 +158,7 @@ def _crossbar(
         cycles=cycles,
         latency_us=cycles / machine.clock_mhz,
         utilization=weights / cells,
-        energy_uj=_sum([run.run.breakdown for run in first]),
+        energy_uj=summed((run.run.breakdown for run in first), unit=1e-6),
         area_mm2={name: um2 * 1e-6 for name, um2 in found.um2.items()},
         accuracy=float(np.mean(scores)),
         sources={
@@ -168,12 +169,3 @@ def _crossbar(
         }
         | {f"area_mm2: {name}": source for name, source in found.sources.items()},
     )
-
-
-def _sum(breakdowns: list[Any]) -> dict[str, float]:
-    """Return energies in pJ added up by component, in uJ."""
-    total: dict[str, float] = {}
-    for breakdown in breakdowns:
-        for component, pj in breakdown.items():
-            total[component] = total.get(component, 0.0) + pj * 1e-6
-    return total

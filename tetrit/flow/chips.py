@@ -13,6 +13,7 @@ from tetrit.flow.crossbar_config import CrossbarConfig
 from tetrit.hardware import Adc, Crossbar, Dac
 from tetrit.sim import Chip, CrossbarEngine, Program, QuantizedLinear
 from tetrit.sim.execute import LayerRun
+from tetrit.sim.run import summed
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -204,10 +205,7 @@ def _layers(runs: Sequence[LayerRun], clipped: Floats, machine: Crossbar) -> lis
 
 
 def _energy(blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    breakdown: dict[str, float] = {}
-    for block in blocks:
-        for component, energy_pj in block["breakdown"].items():
-            breakdown[component] = breakdown.get(component, 0.0) + energy_pj * 1e-6
+    breakdown = summed((block["breakdown"] for block in blocks), unit=1e-6)
     return {
         "total": sum(breakdown.values()),
         "breakdown": breakdown,

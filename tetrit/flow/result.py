@@ -11,6 +11,7 @@ from tetrit.rtl import Synthesis
 from tetrit.sim.cost.prices import memory_breakdown
 from tetrit.sim.execute import LayerRun
 from tetrit.sim.program import Workload
+from tetrit.sim.run import summed
 from tetrit.sim.shift.tiles import tile_list
 
 MEMORIES = ("weight memory", "activation memory", "accumulator memory")
@@ -66,10 +67,7 @@ def _bytes_moved(events: Mapping[str, int], machine: ShiftArray) -> float:
 
 def energy_block(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the report's ``energy_uj``: the layers' breakdowns summed, each component with its origin."""
-    breakdown: dict[str, float] = {}
-    for layer in layers:
-        for component, energy_pj in layer["breakdown"].items():
-            breakdown[component] = breakdown.get(component, 0.0) + energy_pj * 1e-6
+    breakdown = summed((layer["breakdown"] for layer in layers), unit=1e-6)
     return {
         "total": sum(breakdown.values()),
         "breakdown": breakdown,

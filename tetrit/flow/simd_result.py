@@ -13,6 +13,7 @@ from tetrit.hardware import SimdEngine
 from tetrit.rtl import Synthesis, synthesize
 from tetrit.sim import Workload
 from tetrit.sim.cost.simd import simd_coefficients
+from tetrit.sim.run import summed
 from tetrit.sim.simd import cycles
 from tetrit.sim.simd.execute import SimdLayerRun
 
@@ -97,10 +98,7 @@ def _bytes_moved(events: Mapping[str, int], machine: SimdEngine) -> float:
 
 def energy_block(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the report's ``energy_uj``."""
-    breakdown: dict[str, float] = {}
-    for layer in layers:
-        for component, energy_pj in layer["breakdown"].items():
-            breakdown[component] = breakdown.get(component, 0.0) + energy_pj * 1e-6
+    breakdown = summed((layer["breakdown"] for layer in layers), unit=1e-6)
     return {
         "total": sum(breakdown.values()),
         "breakdown": breakdown,
