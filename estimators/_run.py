@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tetrit import native
 from tetrit.estimators import _kernels
-from tetrit.parallel import run_items
+from tetrit.parallel import lent_team, run_items
 
 _ALONE = 1 << 18
 """Arrays up to this size are done by the calling thread: starting others would cost more than they save."""
@@ -28,12 +29,17 @@ def chunk_count(n: int) -> int:
 
 def run(kernel: Callable[..., None], rows: NDArray[Any], *args: Any) -> None:
     """Call ``kernel(rows, *args, first, last)`` so that every chunk of every row is done once."""
-    n_chunks = rows.shape[0] * chunk_count(rows.shape[1])
-    if rows.size <= _ALONE:
-        kernel(rows, *args, 0, n_chunks)
-        return
-    size = min(_kernels.CHUNK, rows.shape[1])
-    run_items(lambda first, last: kernel(rows, *args, first, last), n_chunks, size)
+    _spread(kernel, (rows, *args), rows.shape[0] * chunk_count(rows.shape[1]), min(_kernels.CHUNK, rows.shape[1]))
+
+
+def _spread(kernel: Callable[..., Any], args: tuple[Any, ...], n: int, size: int) -> bool:
+    """Call ``kernel(*args, first, last)`` so that each of `n` items is done once; return whether no call gave False."""
+    team = lent_team()
+    if team is not None or args[0].size <= _ALONE:
+        return native.run(team, kernel, args, n, size)
+    found: list[bool] = []
+    run_items(lambda first, last: found.append(native.call(kernel, args, first, last)), n, size)
+    return all(found)
 
 
 def by_rows(rows: NDArray[Any]) -> bool:
@@ -43,11 +49,7 @@ def by_rows(rows: NDArray[Any]) -> bool:
 
 def run_rows(kernel: Callable[..., bool], rows: NDArray[Any], *args: Any) -> bool:
     """Call ``kernel(rows, *args, first, last)`` so that every row is done once; return whether all calls gave True."""
-    if rows.size <= _ALONE:
-        return kernel(rows, *args, 0, rows.shape[0])
-    found: list[bool] = []
-    run_items(lambda first, last: found.append(kernel(rows, *args, first, last)), *rows.shape)
-    return all(found)
+    return _spread(kernel, (rows, *args), *rows.shape)
 
 
 def magnitude_words(rows: NDArray[Any]) -> tuple[NDArray[Any], np.signedinteger[Any]]:
@@ -64,10 +66,11 @@ def sum_chunks(parts: NDArray[Any]) -> NDArray[Any]:
 
 
 def sums_of_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the sum of the magnitudes of every row, in float64 and in the golden order."""
+    """Return the sum of the magnitudes of each row, in float64 and in the golden order; infinity where it overflows."""
     parts = np.empty((rows.shape[0], chunk_count(rows.shape[1])))
-    run(_kernels.magnitude_sum, rows, parts)
-    return sum_chunks(parts)
+    with np.errstate(over="ignore"):
+        run(_kernels.magnitude_sum, rows, parts)
+        return sum_chunks(parts)
 
 
 def largest_magnitudes(rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,12 +1,16 @@
 """Splits a compiled loop over threads: blocks are handed out one by one, so a slow core does less."""
 
-__all__ = ["SMALL", "run_blocks", "run_each", "run_items", "threads", "undivided"]
+__all__ = ["SMALL", "lent_team", "run_blocks", "run_each", "run_items", "threads", "undivided"]
 
 import _thread
 import os
 import threading
 from collections.abc import Callable
 from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tetrit.native import Team
 
 SMALL = 4096
 """Arrays up to this size are not worth loading the compiler for; numpy handles them by the definition itself."""
@@ -20,18 +24,29 @@ class undivided:  # noqa: N801, used like a function
     """Let the calling thread do loops of up to `largest` elements alone, inside of a ``with``.
 
     For callers whose own threads (those of PyTorch's operators, which spin for a while after their work) would only
-    lose the cores to ours.
+    lose the cores to ours. They may lend these as a `team`, for loops that can be native tasks.
     """
 
-    def __init__(self, largest: int) -> None:
-        self.largest = largest
+    def __init__(self, largest: int, team: "Team | None" = None) -> None:
+        self.now = largest, team
 
     def __enter__(self) -> None:
-        self.before = getattr(_here, "largest", 0)
-        _here.largest = self.largest
+        self.before = _now()
+        _here.now = self.now
 
     def __exit__(self, *error: object) -> None:
-        _here.largest = self.before
+        _here.now = self.before
+
+
+def _now() -> "tuple[int, Team | None]":
+    """Return up to what size loops are undivided here, and the caller's team."""
+    found: tuple[int, Team | None] = getattr(_here, "now", (0, None))
+    return found
+
+
+def lent_team() -> "Team | None":
+    """Return the threads that the caller has lent, see `undivided`."""
+    return _now()[1]
 
 
 def run_blocks(task: Callable[[int, int], None], n: int) -> None:
@@ -43,7 +58,7 @@ def run_blocks(task: Callable[[int, int], None], n: int) -> None:
     n : int
         In elements that take about as long as those of a loop over arrays.
     """
-    if n <= max(_BLOCK, getattr(_here, "largest", 0)):
+    if n <= max(_BLOCK, _now()[0]):
         task(0, n)
         return
     run_each(lambda block: task(block * _BLOCK, min(n, (block + 1) * _BLOCK)), -(-n // _BLOCK))

@@ -119,11 +119,12 @@ class QKR(Estimator):
         """Write the values; return whether no sum of magnitudes overflowed."""
         left, right = _doubles(x[0].swapaxes(1, 2)), _doubles(x[1])
         half, found = 2.0 ** (self.bits - 1), list[bool]()
-        run_items(
-            lambda i, j: found.append(_kernels.quantized_products(left, right, half, into, i, j)),
-            left.shape[0] * left.shape[1],
-            _effort(right),
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            run_items(
+                lambda i, j: found.append(_kernels.quantized_products(left, right, half, into, i, j)),
+                left.shape[0] * left.shape[1],
+                _effort(right),
+            )
         return all(found)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -11,9 +11,9 @@ from torch import nn
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import load
 from tetrit.train import noise_aware, quantizer
-from tetrit.train.noise import _kernels, threads
+from tetrit.train.noise import _kernels, tasks
 from tetrit.train.noise.quantising import quantised
-from tetrit.train.noise.threads import tasks
+from tetrit.train.threads import torch_team
 
 N_OUT, N_IN, ROWS, BATCH = 37, 300, 128, 41
 """No blocks of equal size: more elements than a thread does alone."""
@@ -23,13 +23,14 @@ N_OUT, N_IN, ROWS, BATCH = 37, 300, 128, 41
 def team(request, monkeypatch, set_threads):
     """Several numbers of threads, and none but the caller's."""
     if request.param == "no OpenMP":
-        monkeypatch.setattr(tasks, "_fork", lambda: None)
+        monkeypatch.setattr(tasks, "torch_team", lambda: None)
     set_threads({"one": 1, "five": 5}.get(request.param, 2))
     return request.param
 
 
-def address(x):
-    return x.ctypes.data
+def words(*arrays):
+    """Return what a task takes for arrays."""
+    return [word for x in arrays for word in (x.ctypes.data, *x.shape)]
 
 
 def singles(rng, *shape):
@@ -58,17 +59,17 @@ def test_columns_are_those_of_one_loop(team, wires, groups):
         (np.zeros(N_OUT, np.float32), np.zeros((n_columns, N_IN), np.float32), np.zeros(n_columns * N_IN, np.uint16))
         for _ in range(2)
     )
-    key = np.uint64(_kernels.numbered(np.uint64(2**63 + 11), np.uint64(7)))
+    prefix, count = 2**63 + 11, 7
     top, base = np.float32(127), np.float32(0.25)
     scales, out, quiet = wanted
-    _kernels.draw(values, top, scales, -127, law, base, shares, rest, key, ROWS, out, quiet, 0, N_OUT)
-    scales, out, quiet = map(address, found)
-    known = address(values), N_OUT, N_IN, 127, scales, -127, address(law), groups, 255, 0.25
-    own = address(shares), address(rest), int(wires), 2**63 + 11, 7, ROWS, out, quiet, 1
-    assert threads.DRAW(N_OUT, groups * N_IN, *known, *own)
+    key = np.uint64(prefix), np.uint64(count)
+    _kernels.draw(values, top, scales, -127, law, base, shares, rest, *key, ROWS, out, quiet, 0, N_OUT)
+    scales, *drawn = found
+    known = *words(values), 127, *words(scales), -127, *words(law), 0.25, *words(shares, rest)
+    tasks.DRAW(N_OUT, groups * N_IN, *known, prefix, count, ROWS, *words(*drawn))
     for one, other in zip(found, wanted, strict=True):
         assert one.any() and np.array_equal(one, other)
-    assert threads.DRAW(N_OUT, groups * N_IN, *known, *own[:4], 8, *own[5:])  # of another draw
+    tasks.DRAW(N_OUT, groups * N_IN, *known, prefix, count + 1, ROWS, *words(*drawn))
     assert not np.array_equal(found[1], wanted[1])
 
 
@@ -81,8 +82,7 @@ def test_inputs_are_those_of_one_loop(team, widths):
     )
     step, low, high = np.float32(0.02), np.float32(-128), np.float32(127)
     _kernels.split(np.clip(np.rint(x * (1 / step)), low, high), sizes, ROWS, *wanted)
-    out = map(address, found)
-    assert threads.ENTER(BATCH, N_IN, address(x), BATCH, N_IN, step, low, high, address(sizes), digits, ROWS, *out, 1)
+    tasks.ENTER(BATCH, N_IN, *words(x), step, low, high, *words(sizes), ROWS, *words(*found))
     for one, other in zip(found, wanted, strict=True):
         assert one.any() and np.array_equal(one, other)
 
@@ -98,14 +98,12 @@ def test_results_are_those_of_one_loop(team, noisy, floored, converts):
     gain, offset = singles(rng, digits, parts, n_columns), singles(rng, parts, n_columns)
     factor, scale, bias = singles(rng, digits, parts, n_columns), singles(rng, N_OUT), singles(rng, N_OUT)
     found, wanted = np.zeros((2, BATCH, N_OUT), np.float32)
-    key = np.uint64(_kernels.numbered(np.uint64(5), np.uint64(6)))
     low, high, spread, step = (np.float32(x) for x in (-20, 19, 0.5, 0.125))
-    tables = gain, offset, low, high, bool(converts), factor, scale, step, bias
-    _kernels.convert(currents, variances, spread, floor, key, *tables, wanted, 0, BATCH)
-    before = address(currents), address(variances), noisy, 0.5, address(floor), floored, 5, 6, address(gain)
-    after = address(offset), -20, 19, converts, address(factor), digits, parts, n_columns
-    last = address(scale), 0.125, address(bias), BATCH, N_OUT, address(found)
-    assert threads.CONVERT(BATCH, digits * parts * n_columns, *before, *after, *last)
+    given = currents, variances, spread, floor, np.uint64(5), np.uint64(6), gain, offset
+    _kernels.convert(*given, low, high, bool(converts), factor, scale, step, bias, wanted, 0, BATCH)
+    before = *words(currents, variances), 0.5, *words(floor), 5, 6, *words(gain, offset)
+    after = -20, 19, converts, *words(factor, scale), 0.125, *words(bias, found)
+    tasks.CONVERT(BATCH, digits * parts * n_columns, *before, *after)
     assert found.any() and np.array_equal(found, wanted)
 
 
@@ -131,7 +129,7 @@ def test_weights_that_are_not_finite(team):
 
 @pytest.mark.parametrize("name", ["double", "strided", "shared scale", "other estimator", "evaluation"])
 def test_other_weights_are_left_to_the_quantiser(name, monkeypatch):
-    monkeypatch.setattr(threads, "QUANTISE", None)
+    monkeypatch.setattr(tasks, "QUANTISE", None)
     weight = torch.randn(40, 300, generator=torch.Generator().manual_seed(5))
     own = quantizer("ste", axis=None if name == "shared scale" else 0)
     if name == "other estimator":
@@ -167,4 +165,4 @@ def test_chips_do_not_depend_on_the_number_of_threads(set_threads):
 @pytest.mark.skipif(sys.platform != "linux", reason="GCC's OpenMP is that of Linux")
 def test_openmp_is_pytorchs():
     assert "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
-    assert tasks._fork() is not None
+    assert torch_team() is not None

@@ -175,7 +175,8 @@ def draw(
     base: Any,
     shares: Any,
     rest: Any,
-    key: Any,
+    prefix: Any,
+    count: Any,
     rows: int,
     out: Any,
     quiet: Any,
@@ -201,8 +202,8 @@ def draw(
         What is taken off.
     shares, rest : array of float32, shape (groups, n_out, n_in) or (0, 0, 0)
         Share of the conductance that wires leave, and what they add.
-    key : uint64
-        Of the normals.
+    prefix, count : uint64
+        The key of the normals is `numbered` by them.
     rows : int
         Of an array.
     out : array of float32, shape (groups * n_out, n_in)
@@ -211,6 +212,7 @@ def draw(
         Variances, if there is 1/f noise: bits of bfloat16, which lie as the squares of `split` do.
     """
     n_out, n_in = values.shape
+    key = numbered(prefix, count)
     noisy = quiet.size > 0
     pairs = (n_in + 1) // 2
     z = np.empty(2 * pairs, np.float32)
@@ -259,7 +261,8 @@ def convert(
     variances: Any,
     spread: Any,
     floor: Any,
-    key: Any,
+    prefix: Any,
+    count: Any,
     gain: Any,
     offset: Any,
     low: Any,
@@ -285,8 +288,8 @@ def convert(
         What the noise's standard deviation is multiplied with.
     floor : array of float32, shape (digits, parts, n_columns) or (digits, parts, 0)
         Variance that does not depend on the inputs.
-    key : uint64
-        Of the noise; the number of a normal is
+    prefix, count : uint64
+        The key of the noise is `numbered` by them; the number of a normal is
         ``((digit * parts + part) * n + vector) * width + column``.
     gain, offset : array of float32, shape (digits, parts, n_columns) and (parts, n_columns)
         The code is the integer at or below ``current * gain + offset``.
@@ -305,6 +308,7 @@ def convert(
         Columns c, c + n_out, ... belong to output c.
     """
     digits, parts, n_columns = factor.shape
+    key = numbered(prefix, count)
     n, n_out = out.shape
     groups = n_columns // n_out
     pairs = (n_columns + 1) // 2
@@ -337,7 +341,7 @@ def convert(
                         level[c] = row[c] + np.sqrt(least[c]) * z[c] * spread
                 else:
                     level[:] = row
-                count = factor[d, part]
+                counts = factor[d, part]
                 if converts:
                     up, by = gain[d, part], offset[part]
                     for c in range(n_columns):
@@ -345,7 +349,7 @@ def convert(
                         code = low if code < low else code
                         level[c] = high if code > high else code
                 for g in range(groups):
-                    some, share = level[g * n_out : (g + 1) * n_out], count[g * n_out : (g + 1) * n_out]
+                    some, share = level[g * n_out : (g + 1) * n_out], counts[g * n_out : (g + 1) * n_out]
                     for o in range(n_out):
                         sums[o] += some[o] * share[o]
         row = out[b]

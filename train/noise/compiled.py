@@ -8,13 +8,14 @@ __all__ = ["Drawn", "Law", "drawn", "fits", "multiply", "packed"]
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tetrit.train.noise import _kernels, threads
+from tetrit.train.noise import _kernels, tasks
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.panels import Panel, Tables
 from tetrit.train.noise.pool import POOL
@@ -95,8 +96,8 @@ class Drawn:
     ----------
     weight_parts, flicker_parts : _Parts
         Conductances, and variances of 1/f noise in bfloat16, if there is any.
-    places : tuple of int
-        Where `threads.DRAW` writes the scales, and then the rest.
+    words : tuple of tuple of int
+        What `tasks.DRAW` takes: where it writes the scales, and the rest.
     scales : Tensor, shape (n_out,)
         What an integer of an output's weights counts; filled by `drawn`.
     """
@@ -108,7 +109,7 @@ class Drawn:
         quiet = torch.empty(weights.numel() if flicker else 0, dtype=torch.bfloat16)
         self.flicker_parts = _Parts.blocks(quiet, n_in, rows) if flicker else None
         self.scales = torch.empty(geometry.n_out)
-        self.places = self.scales.data_ptr(), weights.data_ptr(), quiet.data_ptr(), int(flicker)
+        self.words = _words(self.scales), (*_words(weights), *_words(quiet))
         self.nbytes = weights.nbytes + quiet.nbytes
 
     def of_part(self, geometry: Geometry, i: int) -> Tensor:
@@ -142,8 +143,8 @@ class _Room:
         self.squares = _Parts.blocks(squares, n_in, rows) if flicker else None
         self.split = inputs.numpy(), _bits(squares)
         self.results = tuple(_Parts.results(x, n_in, rows) for x in (self.currents, self.variances) if len(x))
-        self.entered = inputs.data_ptr(), squares.data_ptr(), int(flicker)
-        self.found = self.currents.data_ptr(), self.variances.data_ptr(), int(flicker)
+        self.entered = *_words(inputs), *_words(squares)
+        self.found = *_words(self.currents), *_words(self.variances)
         self.nbytes = sum(x.nbytes for x in (inputs, self.currents, squares, self.variances))
 
 
@@ -163,11 +164,9 @@ class _Tables:
 
     @cached_property
     def words(self) -> tuple[tuple[float, ...], ...]:
-        """What `threads.CONVERT` takes before and after its key, and for no bias."""
-        digits, parts, n_columns = self.factor.shape
-        before = self.floor.ctypes.data, int(self.floor.size > 0)
-        after = self.gain.ctypes.data, self.offset.ctypes.data, *self.codes, self.factor.ctypes.data
-        return before, (*after, digits, parts, n_columns), (self.no_bias.ctypes.data,)
+        """What `tasks.CONVERT` takes before and after its key, and for no bias."""
+        after = *_words(self.gain), *_words(self.offset), *self.codes, *_words(self.factor)
+        return _words(self.floor), after, _words(self.no_bias)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,9 +181,8 @@ class Law:
 
     @cached_property
     def words(self) -> tuple[float, ...]:
-        """What `threads.DRAW` takes of it."""
-        table = self.low, self.by_integer.ctypes.data, *self.by_integer.shape, float(self.base)
-        return *table, self.shares.ctypes.data, self.rest.ctypes.data, int(self.shares.size > 0)
+        """What `tasks.DRAW` takes of it."""
+        return self.low, *_words(self.by_integer), float(self.base), *_words(self.shares), *_words(self.rest)
 
     @classmethod
     def of(cls, geometry: Geometry, tables: Tables, wires: Wires | None) -> "Law":
@@ -217,6 +215,11 @@ def _drawn_key(geometry: Geometry, flicker: bool) -> Hashable:
     return geometry.n_columns, geometry.n_out, geometry.n_in, geometry.machine.rows, flicker
 
 
+def _words(x: Tensor | npt.NDArray[Any]) -> tuple[int, ...]:
+    """Return what a task takes for an array: address and lengths."""
+    return (x.data_ptr() if isinstance(x, Tensor) else x.ctypes.data), *x.shape
+
+
 def _bits(x: Tensor) -> npt.NDArray[np.uint16]:
     """Return the bits of bfloat16 numbers."""
     return x.view(torch.uint16).numpy()
@@ -240,10 +243,8 @@ def drawn(geometry: Geometry, law: Law, values: Tensor, top: int, key: Key, *, f
     found: Drawn = POOL.take(_drawn_key(geometry, flicker), lambda: Drawn(geometry, torch.empty(shape), flicker))
     n_out, n_in = values.shape
     size, values = geometry.groups * n_in, values.contiguous()
-    scales, *rest = found.places
-    threads.DRAW(
-        n_out, size, values.data_ptr(), n_out, n_in, top, scales, *law.words, *key, geometry.machine.rows, *rest
-    )
+    scales, rest = found.words
+    tasks.DRAW(n_out, size, *_words(values), top, *scales, *law.words, *key, geometry.machine.rows, *rest)
     return found
 
 
@@ -293,9 +294,7 @@ def multiply(
     room: _Room = POOL.take(place, lambda: _Room(geometry, n, flicker))
     if given:
         ends, digits = geometry.input_range, geometry.digits_at
-        threads.ENTER(
-            len(x), geometry.n_in, x.data_ptr(), *x.shape, step, *ends, *digits, geometry.machine.rows, *room.entered
-        )
+        tasks.ENTER(len(x), geometry.n_in, *_words(x), step, *ends, *digits, geometry.machine.rows, *room.entered)
     else:
         _kernels.split(x.contiguous().numpy(), geometry.digit_widths, geometry.machine.rows, *room.split)
     _products(room.inputs, columns.weight_parts.turned, room.results[0])
@@ -310,8 +309,8 @@ def multiply(
     tables = _tables(geometry, chip, ranges)
     out = torch.empty(len(x), geometry.n_out)
     before, after, no_bias = tables.words
-    added = no_bias if bias is None else (bias.data_ptr(),)
-    threads.CONVERT(
+    added = no_bias if bias is None else _words(bias)
+    tasks.CONVERT(
         len(x),
         geometry.n_columns * len(geometry.parts) * len(geometry.digit_widths),
         *room.found,
@@ -319,11 +318,10 @@ def multiply(
         *before,
         *key,
         *after,
-        chip.scales.data_ptr(),
+        *_words(chip.scales),
         step,
         *added,
-        *out.shape,
-        out.data_ptr(),
+        *_words(out),
     )
     POOL.give_back(place, room)
     return out
@@ -332,7 +330,7 @@ def multiply(
 def _products(given: _Parts, weights: _Parts, out: _Parts) -> None:
     """Multiply the parts of inputs, n x inputs, and of columns, inputs x n_columns, each with its own, to `out`."""
     if given.whole is not None and weights.whole is not None:
-        if len(given.whole) % torch.get_num_threads():
+        if given.whole.dtype == torch.float32 and len(given.whole) % torch.get_num_threads():
             for x, w, y in zip(given.each, weights.each, out.each, strict=True):  # BLAS has whole parts for a thread
                 torch.mm(x, w, out=y)
         else:

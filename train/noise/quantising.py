@@ -1,4 +1,4 @@
-"""The values of quantised weights in training: those of the quantiser, on PyTorch's threads where that is simple."""
+"""The values of quantised weights in training: those of the quantiser, in fewer calls where that is simple."""
 
 __all__ = ["quantised"]
 
@@ -6,20 +6,24 @@ import torch
 from torch import Tensor
 
 from tetrit.estimators.uniform import STE
-from tetrit.train.noise import threads
+from tetrit.train.noise import tasks
 from tetrit.train.quantizers import Quantizer
+
+_MAGNITUDE = 0x7FFFFFFF
+"""The bits of a float32 without its sign."""
 
 
 def quantised(quantizer: Quantizer, weight: Tensor) -> Tensor:
     """Return ``quantizer.values(weight)``, the same bits.
 
-    The quantiser's own loops stay on one thread up to a size that few layers have, see `tetrit.parallel.undivided`.
+    For a small layer the calls that lead to the quantiser's loop take as long as the loop.
     """
     e = quantizer.estimator
     plain = weight.dtype == torch.float32 and weight.is_cpu and weight.is_contiguous() and weight.numel() > 0
     if not (plain and quantizer.training and type(e) is STE and e.axis == 0):
         return quantizer.values(weight)
-    n, found = len(weight), torch.empty_like(weight)
+    n, found, work = len(weight), torch.empty_like(weight), torch.empty(2, len(weight), dtype=torch.float64)
     n_in = weight.numel() // n
-    words = weight.data_ptr(), n, n_in, *e.ends, found.data_ptr()
-    return found if threads.QUANTISE(n, n_in, *words) else quantizer.values(weight)  # which says what is not finite
+    x, magnitudes, limits = (weight.data_ptr(), n, n_in), (work.data_ptr(), n), (work[1].data_ptr(), n)
+    words = *x, *x, _MAGNITUDE, *magnitudes, *magnitudes, *e.ends, *limits, found.data_ptr(), n, n_in
+    return found if tasks.QUANTISE(n, n_in, *words) else quantizer.values(weight)  # which says what is not finite

@@ -16,6 +16,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators._kernels import held_numbers
 from tetrit.estimators.base import Estimator, Pullback
 from tetrit.parallel import undivided
+from tetrit.train.threads import torch_team
 
 _ESTIMATORS: dict[str, Estimator] = {}
 
@@ -97,7 +98,7 @@ def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, 
     """
     x = array(w)
     into, pullback = np.empty(e.value_shape(x.shape), x.dtype), None
-    with undivided(_UNDIVIDED):
+    with undivided(_UNDIVIDED, torch_team()):
         if hard:
             e(x).dequantize(into)
         elif e.draws:
@@ -125,7 +126,7 @@ def backward(
     result = grad
     found: dict[str, NDArray[Any]] = {}
     latent = latent and not e.straight_through
-    with undivided(_UNDIVIDED):
+    with undivided(_UNDIVIDED, torch_team()):
         if pullback is not None and (latent or learned):
             gradient, found = pullback(array(grad), None, latent)
             result = _tensor(gradient, grad.dtype) if latent else grad

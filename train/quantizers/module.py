@@ -99,6 +99,8 @@ class Quantizer(nn.Module):
     @property
     def estimator(self) -> Estimator:
         """The golden estimator as it is now: at this progress, with these learned values."""
+        if type(self._golden).at is Estimator.at and not self._golden.learnable:
+            return self._golden
         return _golden.current(self._key, self._progress, [p.detach() for p in self._learned()])
 
     @property
@@ -125,8 +127,7 @@ class Quantizer(nn.Module):
     @property
     def straight_through(self) -> bool:
         """Whether the gradient of the values is that of `w`, for every `w`, and nothing else is learned."""
-        e = self._golden if type(self._golden).at is Estimator.at else self.estimator
-        return e.straight_through and not e.learnable
+        return not self._golden.learnable and self.estimator.straight_through
 
     def values(self, w: Tensor) -> Tensor:
         """Return what calling the module does, without a graph: for layers that have the backward rule themselves."""

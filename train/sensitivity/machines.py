@@ -92,7 +92,10 @@ class Target(ABC):
 
     @abstractmethod
     def taken(self, option: Option, x: NDArray[np.float64]) -> NDArray[Any]:
-        """Return a layer's real inputs, of any shape, as the machine takes them: integers or codes, 0 for 0."""
+        """Return a layer's real inputs, of any shape, as the machine takes them: integers or codes, 0 for 0.
+
+        Of the option only the activation format counts.
+        """
 
     @abstractmethod
     def cost(self, option: Option, weight: NDArray[Any], x: NDArray[Any]) -> dict[str, float]:
@@ -108,15 +111,20 @@ class Target(ABC):
         """
         layers = layers_of(model)
         inputs = seen(model, layers, example)
-        found = {name: np.empty((len(layers), len(self.options))) for name in COSTS}
-        for number, option in enumerate(self.options.values()):
+        codes = []
+        for option in self.options.values():
             whole = dict.fromkeys(layers, option.label)
-            codes = dict(quantized_weights(prepare(copy.deepcopy(model), self.plan(model, whole, example))))
-            for place, (name, layer) in enumerate(layers.items()):
-                taken = self.taken(option, inputs[name][0].detach().cpu().double().numpy())
-                x = vectors(layer, torch.from_numpy(taken.astype(np.float32))).astype(np.int64)
-                weight = matrices(layer, codes[f"{name}.weight" if name else "weight"].codes)
-                for cost, value in self.cost(option, weight, x).items():
+            codes.append(dict(quantized_weights(prepare(copy.deepcopy(model), self.plan(model, whole, example)))))
+        found = {name: np.empty((len(layers), len(self.options))) for name in COSTS}
+        for place, (name, layer) in enumerate(layers.items()):
+            values = inputs[name][0].detach().cpu().double().numpy()
+            given: dict[str, NDArray[np.int64]] = {}  # by activation format, on which alone `taken` depends
+            for number, option in enumerate(self.options.values()):
+                if option.act not in given:
+                    taken = torch.from_numpy(self.taken(option, values).astype(np.float32))
+                    given[option.act] = vectors(layer, taken).astype(np.int64)
+                weight = matrices(layer, codes[number][f"{name}.weight" if name else "weight"].codes)
+                for cost, value in self.cost(option, weight, given[option.act]).items():
                     found[cost][place, number] = value if cost == "size_bits" else value / len(example)
         return found
 
