@@ -136,6 +136,31 @@ def test_an_onnx_file_needs_the_shapes_of_its_dynamic_inputs(tetrit, onnx_file, 
     assert found["formats"] == ["posit8_0", "fp4_e2m1"]
 
 
+def test_costs_of_an_onnx_file_with_dynamic_inputs(tetrit, onnx_file):
+    arguments = ("cost", "--machine", "simd_4x4", "--network", onnx_file)
+    refused = tetrit(*arguments)
+    assert refused.code == 2
+    assert "x" in refused.err
+    outcome = tetrit(*arguments, "--shape", "x=2x3x16x16")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert f"1 layers, {512 * 27 * 8:,} MACs" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ((), "`--shape` is about a network: give `--network` too"),
+        (("--network", "resnet18"), "shapes of inputs belong to an ONNX file, got them for 'resnet18'"),
+        (("--network", "net.toml"), "shapes of inputs belong to an ONNX file, got them for 'net.toml'"),
+    ],
+)
+def test_shapes_of_what_has_none(tetrit, given, text):
+    outcome = tetrit("cost", *given, "--shape", "x=2x3x16x16")
+    assert outcome.code == 2
+    assert text in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
 def test_a_checkpoint_is_mapped_and_becomes_cpp(tetrit, checkpoint, tmp_path):
     out = tmp_path / "out"
     outcome = tetrit("compile", checkpoint, "--machine", "shift_8x8", "--cost", "energy", "--hls-cpp", "--out", out)

@@ -11,10 +11,12 @@ __all__ = [
     "out_option",
     "progress_option",
     "resume_option",
+    "shape_option",
     "shown",
     "table",
 ]
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+
+def _shapes(ctx: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that texts like ``input=1x3x224x224`` mean."""
+    shapes = {}
+    for text in texts:
+        name, mark, sizes = text.rpartition("=")
+        if not mark or not name or not re.fullmatch(r"\d{1,9}(x\d{1,9})*", sizes):
+            raise click.BadParameter(f"'{text}' is no name and shape such as input=1x3x224x224", ctx, option)
+        shapes[name] = tuple(int(size) for size in sizes.split("x"))
+    return shapes
+
 
 machine_option = click.option(
     "--machine",
@@ -46,6 +60,9 @@ nonzero_option = click.option(
 )
 arrays_option = click.option(
     "--arrays", type=click.IntRange(1), metavar="N", help="Arrays of a crossbar that each layer can have."
+)
+shape_option = click.option(
+    "--shape", multiple=True, callback=_shapes, metavar="NAME=1x3x224x224", help="Of a dynamic input of an ONNX file."
 )
 resume_option = click.option("--resume", is_flag=True, help="Go on with what is in DIR, to the same result.")
 jobs_option = click.option(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tetrit.cli._options import arrays_option, formats_option, nonzero_option, table
+from tetrit.cli._options import arrays_option, formats_option, nonzero_option, shape_option, table
 
 _SUFFIXES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "KIB": 2**10, "MIB": 2**20}
 
@@ -22,17 +22,6 @@ def _bytes(ctx: click.Context, option: click.Parameter, text: str | None) -> int
     if found is None or found[2].upper() not in _SUFFIXES or int(found[1]) == 0:
         raise click.BadParameter(f"'{text}' is no number of bytes such as 65536, 64KiB or 1MB", ctx, option)
     return int(found[1]) * _SUFFIXES[found[2].upper()]
-
-
-def _shapes(ctx: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that texts like ``input=1x3x224x224`` mean."""
-    shapes = {}
-    for text in texts:
-        name, mark, sizes = text.rpartition("=")
-        if not mark or not name or not re.fullmatch(r"\d{1,9}(x\d{1,9})*", sizes):
-            raise click.BadParameter(f"'{text}' is no name and shape such as input=1x3x224x224", ctx, option)
-        shapes[name] = tuple(int(size) for size in sizes.split("x"))
-    return shapes
 
 
 @click.command()
@@ -63,7 +52,7 @@ def _shapes(ctx: click.Context, option: click.Parameter, texts: tuple[str, ...])
 @formats_option
 @nonzero_option
 @arrays_option
-@click.option("--shape", multiple=True, callback=_shapes, metavar="NAME=1x3x224x224", help="Of a dynamic input.")
+@shape_option
 @click.option("--hls-cpp", is_flag=True, help="Write C++ for high-level synthesis too; needs an integer network.")
 @click.option(
     "--out",

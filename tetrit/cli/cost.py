@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tetrit.cli._options import arrays_option, formats_option, nonzero_option, table
+from tetrit.cli._options import arrays_option, formats_option, nonzero_option, shape_option, table
 
 if TYPE_CHECKING:
     from tetrit.flow.costing import Costs, Row
@@ -64,6 +64,7 @@ _TITLES = {
 @formats_option
 @nonzero_option
 @arrays_option
+@shape_option
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures here too."
 )
@@ -80,6 +81,7 @@ def command(
     formats: str,
     nonzero: float,
     arrays: int | None,
+    shape: dict[str, tuple[int, ...]],
     json_path: Path | None,
     out: Path | None,
 ) -> None:
@@ -107,7 +109,9 @@ def command(
         table=NodeTable.modelled() if nodes is None else NodeTable.load(nodes),
         process=process,
     )
-    work = None if network is None else costing.read(network)
+    if shape and network is None:
+        raise click.UsageError("`--shape` is about a network: give `--network` too")
+    work = None if network is None else costing.read(network, shape)
     own = None if machine is not None or work is None else work.machine
     chosen = "shift_16x16" if machine is None else machine
     found = costing.cost(

@@ -23,7 +23,7 @@ __all__ = [
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -311,8 +311,14 @@ class Work:
     machine: hardware.Machine | None = None
 
 
-def read(source: str) -> Work:
+def read(source: str, shapes: Mapping[str, Sequence[int]] | None = None) -> Work:
     """Read a network: what `tetrit.flow.compiling.read_network` reads, or a perceptron's run configuration (``.toml``).
+
+    Parameters
+    ----------
+    source : str
+    shapes : mapping of str to sequence of int, optional
+        Of inputs of an ONNX file with dynamic dimensions.
 
     Raises
     ------
@@ -321,8 +327,10 @@ def read(source: str) -> Work:
     """
     path = Path(source)
     if path.suffix != ".toml":
-        found = compiling.read_network(source)
+        found = compiling.read_network(source, shapes)
         return Work(name=found.name, products=found.workloads)
+    if shapes:
+        raise InvalidValueError(f"shapes of inputs belong to an ONNX file, got them for '{source}'")
     run = config.load(path)
     if isinstance(run, ConvRunConfig):
         raise InvalidValueError(
