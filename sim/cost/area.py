@@ -14,15 +14,7 @@ from typing import Any
 from tetrit import checks
 from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.sim.cost.figure import Figure
-from tetrit.sim.cost.memory import memories, sram
-
-MEMORY_NAMES = {
-    "weight_memory": "weight memory",
-    "act_memory": "activation memory",
-    "acc_memory": "accumulator memory",
-    "result_memory": "result memory",
-}
-"""What the components of energy and area are called, by the machine's field."""
+from tetrit.sim.cost.memory import MEMORY_NAMES, memories, sram
 
 _ARRAY, _REQUANTISERS = 0.06, 0.09
 """How far the lines were off on arrays, and on requantisers, that they were not made from."""

@@ -18,7 +18,17 @@ sqrt(banks) times as long.
 `tetrit.sim.cost.anchors` has how far off that is from published figures; the bounds contain them all.
 """
 
-__all__ = ["Sram", "constants", "memories", "priced", "sram", "sram_um2", "unpriced"]
+__all__ = [
+    "MEMORY_NAMES",
+    "Sram",
+    "constants",
+    "memories",
+    "price_origins",
+    "priced",
+    "sram",
+    "sram_um2",
+    "unpriced",
+]
 
 import math
 from dataclasses import dataclass, fields
@@ -33,6 +43,14 @@ from tetrit.hardware import Crossbar, Memory, ShiftArray, SimdEngine
 from tetrit.sim.cost import wires
 from tetrit.sim.cost.figure import Figure, Origin
 from tetrit.sim.cost.scaling import NodeTable, scale
+
+MEMORY_NAMES = {
+    "weight_memory": "weight memory",
+    "act_memory": "activation memory",
+    "acc_memory": "accumulator memory",
+    "result_memory": "result memory",
+}
+"""What the components of energy and area are called, by the machine's field."""
 
 NOT_PRICED = Memory().energy_source
 """What a memory says whose prices nobody gave."""
@@ -356,6 +374,18 @@ def unpriced(machine: ShiftArray | SimdEngine | Crossbar) -> Any:
     """Return a machine whose memories all say "not priced", for `priced` to fill in; latencies stay."""
     none = {"energy_source": NOT_PRICED, "read_pj_per_bit": 0.0, "write_pj_per_bit": 0.0}
     return machine.replace(**{name: entry[0].replace(**none) for name, entry in memories(machine).items()})
+
+
+def price_origins(machine: ShiftArray | SimdEngine | Crossbar) -> dict[str, Origin]:
+    """Return where the energy of a word is from, by `MEMORY_NAMES`: the model of SRAM, or what the machine's file says.
+
+    The latter is its author's, whatever its source.
+    """
+    found: dict[str, Origin] = {}
+    for name, (memory, word_bits, ports) in memories(machine).items():
+        model = sram(memory.size_bytes, word_bits, ports=ports).read.source
+        found[MEMORY_NAMES[name]] = "modelled" if memory.energy_source == model else "assumed"
+    return found
 
 
 def _cut(size_bytes: int, word_bits: int, ports: int) -> _Cut:

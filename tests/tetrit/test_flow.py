@@ -15,6 +15,7 @@ from tetrit.flow import config as configs
 from tetrit.flow.gates import Gates
 from tetrit.hls import compile_network
 from tetrit.sim import QuantizedLinear
+from tetrit.sim.cost.memory import price_origins
 from tetrit.sim.execute import execute
 
 CONFIG = """
@@ -61,6 +62,11 @@ def test_report_is_valid_and_complete(made, folder):
     assert made["cycles"] == sum(layer["cycles"] for layer in made["layers"])
     assert made["energy_uj"]["total"] == pytest.approx(sum(made["energy_uj"]["breakdown"].values()))
     assert made["energy_uj"]["total"] == pytest.approx(sum(layer["energy_pj"] for layer in made["layers"]) * 1e-6)
+    origins = made["energy_uj"]["sources"]
+    assert {name for name, origin in origins.items() if origin == "assumed"} == {
+        "activation memory"
+    }  # others: no price
+    assert set(origins.values()) == {"assumed", "synthesised"}
     table = made["szt_vs_ternary"]
     assert table["datapath_szt_um2"] == pytest.approx(table["datapath_ternary_um2"], rel=1e-12)
     assert table["szt_decoder_um2"] > table["ternary_decoder_um2"]
@@ -78,6 +84,17 @@ def test_readme_shows_the_rows_that_a_run_prints(made):
         return [line[2:17] for line in overview[1:]], layers[0].split(), accuracy[0].split()
 
     assert labels(shown) == labels(report.summary(made))
+
+
+def test_scratchpads_at_the_prices_of_the_model(folder):
+    path = folder / "model.toml"
+    path.write_text(CONFIG.replace('"machine.toml"', '"machine.toml"\nmemories = "model"\nchanges = { rows = 8 }'))
+    machine = configs.load(path).machine
+    assert (machine.rows, machine.act_memory.width_bits) == (8, 16)
+    assert set(price_origins(machine).values()) == {"modelled"}
+    assert machine.act_memory.read_pj_per_bit != 1.0
+    own = configs.load(folder / "small.toml").machine
+    assert set(price_origins(own).values()) == {"assumed"}
 
 
 def test_same_seed_same_report(made, folder):
@@ -204,6 +221,11 @@ def test_what_is_missing_is_found_before_training(before, after, error, message,
             'path = "machine.toml"',
             'preset = "shift_16x61"',
             "{path}: [machine]: unknown machine 'shift_16x61'; did you mean 'shift_16x16'?",
+        ),
+        (
+            'path = "machine.toml"',
+            'path = "machine.toml"\nmemories = "sram"',
+            "{path}: [machine]: unknown memories 'sram'; known: machine, model",
         ),
         ("[verify]", "[synthesis]\nlibrary = 3\n[verify]", "{path}: [synthesis]: `library` must be a string, got 3"),
     ],

@@ -12,9 +12,10 @@ from functools import lru_cache
 
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import Crossbar, ShiftArray, SimdEngine
-from tetrit.sim.cost.area import MEMORY_NAMES, machine_area
+from tetrit.sim.cost.area import machine_area
 from tetrit.sim.cost.crossbar_area import crossbar_area
 from tetrit.sim.cost.figure import Figure
+from tetrit.sim.cost.memory import MEMORY_NAMES
 from tetrit.sim.cost.peripherals import CellCosts, cell_costs
 
 _CELL_PITCH_UM = 0.5

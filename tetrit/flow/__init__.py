@@ -140,7 +140,7 @@ def _hardware(
     machine = config.machine
     layers = result.layer_blocks(runs, energies, machine)
     n_images = len(runs[0].input)
-    energy = result.energy_block(layers)
+    energy = result.energy_block(layers, machine)
     blocks = cycles_block(layers, machine, n_images) | {
         "energy_uj": energy,
         "energy_per_image_nj": 1000.0 * energy["total"] / n_images,

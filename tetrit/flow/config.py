@@ -12,14 +12,13 @@ from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError, ToolError
 from tetrit.flow.conv_config import ConvRunConfig, read_conv
 from tetrit.flow.crossbar_config import CrossbarConfig, read_crossbar
-from tetrit.flow.fields import AnyRunConfig, cells_of, listed, seeds_of, string
+from tetrit.flow.fields import AnyRunConfig, cells_of, listed, machine_of, seeds_of, string
 from tetrit.flow.simd_config import SimdRunConfig, read_simd
 from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.train.recipe import (
     EstimatorChoice,
     check_crossbar,
     estimator_of,
-    machine_source,
     split_of,
     training_of,
 )
@@ -97,7 +96,7 @@ def load(path: Path) -> RunConfig | SimdRunConfig | ConvRunConfig:
     training, estimator, more = training_of(
         str(path), table.get("network", {}), table.get("train", {}), more=("compare",)
     )
-    machine = section("machine", ("preset", "path"))
+    machine = section("machine", ("preset", "path", "changes", "memories"))
     verify = section("verify", ("images",))
     synthesis = section("synthesis", ("library", "liberty"))
     where = f"{path}"
@@ -108,7 +107,7 @@ def load(path: Path) -> RunConfig | SimdRunConfig | ConvRunConfig:
         compare = tuple(estimator_of("compare", entry) for entry in listed("compare", more.get("compare", [])))
         weights = estimator.weight_format
         where = f"{path}: [machine]"
-        target = _machine(machine, path.parent)
+        target = machine_of(machine, path.parent, _shift_array)
         if weights != target.weight_format:
             raise InvalidValueError(
                 f"the machine takes {target.weight_format} weights, estimator '{estimator.name}' gives {weights}"
@@ -148,8 +147,7 @@ def _crossbar(where: str, table: Any, folder: Path, estimator: EstimatorChoice) 
     return found
 
 
-def _machine(table: dict[str, Any], folder: Path) -> ShiftArray:
-    source = machine_source(table, folder)
+def _shift_array(source: str | Path) -> ShiftArray:
     machine = hardware.load(source)
     if isinstance(machine, SimdEngine):
         raise InvalidValueError(f"{source}: a simd_engine needs a section [formats], which says how layers are rounded")

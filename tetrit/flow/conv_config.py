@@ -73,7 +73,7 @@ def read_conv(path: Path, given: Mapping[str, Any]) -> ConvRunConfig:
 
     network = section("network", "block")
     train = section("train", "estimator", *_TRAIN)
-    machine = section("machine", "preset", "path", "changes")
+    machine = section("machine", "preset", "path", "changes", "memories")
     unit = section("coprocessor", "batch", "data_bits", "address_bits", "burst_beats", "host_cycles_per_byte")
     verify = section("verify", "images", "slow_images")
     where = f"{path}"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from tetrit import checks, hardware
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import Machine
+from tetrit.sim.cost.memory import priced, unpriced
 from tetrit.train import mlp
 from tetrit.train.recipe import machine_source
 
@@ -67,12 +68,19 @@ Target = TypeVar("Target", bound=Machine)
 
 
 def machine_of(table: Mapping[str, Any], folder: Path, load: Callable[[str | Path], Target]) -> Target:
-    """Return the machine of a section: `load` of its ``preset`` or ``path``, with its ``changes``."""
+    """Return the machine of a section: `load` of its ``preset`` or ``path``, with its ``changes``.
+
+    With ``memories = "model"`` its scratchpads have the prices of the model of SRAM instead of their own.
+    """
     machine, changes = load(machine_source(table, folder)), table.get("changes", {})
     if not isinstance(changes, Mapping):
         raise TypeError(f"`changes` must be a table, got {changes!r}")
     change: Any = hardware.changed  # which is written for each kind of machine
-    return change(machine, changes, folder=folder) if changes else machine
+    machine = change(machine, changes, folder=folder) if changes else machine
+    if checks.choice("memories", table.get("memories", "machine"), ("machine", "model")) == "machine":
+        return machine
+    modelled: Target = priced(unpriced(machine))
+    return modelled
 
 
 def string(name: str, value: Any) -> str:

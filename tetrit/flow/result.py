@@ -8,13 +8,12 @@ from typing import Any
 from tetrit.flow.gates import Gates, LayerEnergy
 from tetrit.hardware import ShiftArray
 from tetrit.rtl import Synthesis
+from tetrit.sim.cost.memory import price_origins
 from tetrit.sim.cost.prices import memory_breakdown
 from tetrit.sim.execute import LayerRun
 from tetrit.sim.program import Workload
 from tetrit.sim.run import summed
 from tetrit.sim.shift.tiles import tile_list
-
-MEMORIES = ("weight memory", "activation memory", "accumulator memory")
 
 
 def layer_blocks(
@@ -65,13 +64,14 @@ def _bytes_moved(events: Mapping[str, int], machine: ShiftArray) -> float:
     return bits / 8
 
 
-def energy_block(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def energy_block(layers: Sequence[Mapping[str, Any]], machine: ShiftArray) -> dict[str, Any]:
     """Return the report's ``energy_uj``: the layers' breakdowns summed, each component with its origin."""
     breakdown = summed((layer["breakdown"] for layer in layers), unit=1e-6)
     return {
         "total": sum(breakdown.values()),
         "breakdown": breakdown,
-        "sources": {component: "modelled" if component in MEMORIES else "synthesised" for component in breakdown},
+        "sources": dict.fromkeys(breakdown, "synthesised")
+        | {name: origin for name, origin in price_origins(machine).items() if name in breakdown},
     }
 
 

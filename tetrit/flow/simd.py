@@ -134,7 +134,7 @@ def _report(
         "assumptions": simd_result.assumptions(gates, runs),
         "sources": SOURCES,
     }
-    energy = simd_result.energy_block(layers)
+    energy = simd_result.energy_block(layers, machine)
     made |= {"energy_uj": energy, "energy_per_image_nj": 1000.0 * energy["total"] / n_images}
     pairs = {run.layer.pair for run in runs}
     if len(pairs) == 1:  # operations of several widths have no common definition

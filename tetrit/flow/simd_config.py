@@ -65,7 +65,7 @@ def read_simd(path: Path, given: Mapping[str, Any]) -> SimdRunConfig:
     def section(name: str, *known: str) -> dict[str, Any]:
         return checks.keys(f"{path}: [{name}]", table.get(name, {}), known)
 
-    machine = section("machine", "preset", "path", "changes")
+    machine = section("machine", "preset", "path", "changes", "memories")
     chosen = section("formats", "candidates", "mean_bits", "layers", "output", "calibration_images")
     verify, synthesis = section("verify", "images"), section("synthesis", "library", "liberty")
     where = f"{path}"

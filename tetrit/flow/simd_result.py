@@ -12,6 +12,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.hardware import SimdEngine
 from tetrit.rtl import Synthesis, synthesize
 from tetrit.sim import Workload
+from tetrit.sim.cost.memory import price_origins
 from tetrit.sim.cost.simd import simd_coefficients
 from tetrit.sim.run import summed
 from tetrit.sim.simd import cycles
@@ -96,13 +97,14 @@ def _bytes_moved(events: Mapping[str, int], machine: SimdEngine) -> float:
     return bits / 8
 
 
-def energy_block(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def energy_block(layers: Sequence[Mapping[str, Any]], machine: SimdEngine) -> dict[str, Any]:
     """Return the report's ``energy_uj``."""
     breakdown = summed((layer["breakdown"] for layer in layers), unit=1e-6)
     return {
         "total": sum(breakdown.values()),
         "breakdown": breakdown,
-        "sources": dict.fromkeys(breakdown, "modelled"),
+        "sources": dict.fromkeys(breakdown, "modelled")
+        | {name: origin for name, origin in price_origins(machine).items() if name in breakdown},
     }
 
 

@@ -9,9 +9,9 @@ from tetrit.flow.costing.rows import Row, Target, added, converted, times
 from tetrit.hardware import Memory, ShiftArray, SimdEngine
 from tetrit.hls.mapping import NetworkMapping, Traffic
 from tetrit.sim.cost import Prices, SimdPrices
-from tetrit.sim.cost.area import MEMORY_NAMES, machine_area
+from tetrit.sim.cost.area import machine_area
 from tetrit.sim.cost.figure import Figure, Origin
-from tetrit.sim.cost.memory import Sram, memories, sram
+from tetrit.sim.cost.memory import MEMORY_NAMES, Sram, memories, sram
 
 NODE_NM, _VOLTAGE_V = 130.0, 1.2
 """Node and supply of the cells, and of the macros of memories."""
