@@ -1,6 +1,15 @@
 """How estimators call their kernels: chunks handed out to threads, and partial results added in index order."""
 
-__all__ = ["by_rows", "largest_magnitudes", "magnitude_words", "run", "run_rows", "sum_chunks", "sums_of_magnitudes"]
+__all__ = [
+    "by_rows",
+    "largest_magnitudes",
+    "magnitude_words",
+    "parted",
+    "run",
+    "run_rows",
+    "sum_chunks",
+    "sums_of_magnitudes",
+]
 
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +23,10 @@ from tetrit.parallel import lent_team, run_items
 
 _ALONE = 1 << 18
 """Arrays up to this size are done by the calling thread: starting others would cost more than they save."""
+
+_PARTS = 16, 8, 4, 2
+_PART = 1 << 12
+"""Into how many parts a row is cut, and what a part has at least."""
 
 _MANY = 64
 """With this many rows, threads can share the work row by row."""
@@ -50,6 +63,17 @@ def by_rows(rows: NDArray[Any]) -> bool:
 def run_rows(kernel: Callable[..., bool], rows: NDArray[Any], *args: Any) -> bool:
     """Call ``kernel(rows, *args, first, last)`` so that every row is done once; return whether all calls gave True."""
     return _spread(kernel, (rows, *args), *rows.shape)
+
+
+def parted(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return a single C-contiguous row as several of one length, if a lent team can share them; others as they are.
+
+    For rules in which no element depends on the others of its row.
+    """
+    if len(rows) != 1 or lent_team() is None:
+        return rows
+    count = next((n for n in _PARTS if rows.size % n == 0 and rows.size >= n * _PART), 1)
+    return rows.reshape(count, -1)
 
 
 def magnitude_words(rows: NDArray[Any]) -> tuple[NDArray[Any], np.signedinteger[Any]]:

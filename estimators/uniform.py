@@ -23,7 +23,7 @@ from tetrit.estimators._rows import (
     scale_array,
     to_rows,
 )
-from tetrit.estimators._run import by_rows, largest_magnitudes, magnitude_words, run, run_rows
+from tetrit.estimators._run import by_rows, largest_magnitudes, magnitude_words, parted, run, run_rows
 from tetrit.estimators._values import filled, in_one_pass
 from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.integers._kernels import clipped_codes, clipped_values, uniform_rows
@@ -77,6 +77,10 @@ class _Uniform(Estimator):
 
     def _fill(self, x: NDArray[Any], rows: NDArray[Any], limits: NDArray[np.float64], into: NDArray[Any]) -> None:
         """Write the values of rows that `by_rows` takes, and the largest magnitudes that they represent."""
+        if self.limit is not None:
+            limits[:] = self.limit
+            rows = parted(rows)
+            limits, into = np.empty(len(rows)), into.reshape(rows.shape)
         magnitudes = np.empty(len(rows), rows.dtype)
         bits, mask = magnitude_words(rows)
         given = rows, bits, mask, magnitudes.view(mask.dtype), magnitudes, *self.ends

@@ -108,7 +108,7 @@ def run(team: Team | None, kernel: Any, args: Sequence[Any], n: int, size: int) 
     team : Team or None
     kernel : numba function
     args : sequence of arrays and numbers
-        A task takes arrays that are C-contiguous, aligned and writable, and numbers of up to 64 bits.
+        A task takes arrays that are C-contiguous and aligned, and numbers of up to 64 bits.
     n, size : int
         Items, and about how many elements each has.
 
@@ -120,7 +120,7 @@ def run(team: Team | None, kernel: Any, args: Sequence[Any], n: int, size: int) 
     if team is not None and n > 1 and n * size >= _LEAST and team.size() > 1 and hasattr(kernel, "overloads"):
         key, words = [kernel], list[Any]()
         for value in args:
-            if type(value) is np.ndarray and value.flags.carray:
+            if type(value) is np.ndarray and value.flags.c_contiguous and value.flags.aligned:
                 key.append((value.dtype, value.ndim))
                 words += _address(value), *value.shape
             elif type(value) in _KINDS and (type(value) is not int or -_LARGEST <= value <= _LARGEST):
@@ -139,7 +139,7 @@ def run(team: Team | None, kernel: Any, args: Sequence[Any], n: int, size: int) 
 def _address(x: np.ndarray[Any, Any]) -> int:
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(x))  # type: ignore[arg-type]  # in a third of the time
-    except ValueError:  # of one without elements
+    except (TypeError, ValueError):  # of one that is not to be written, or has no elements
         return x.ctypes.data
 
 
@@ -157,7 +157,9 @@ def _kind(value: Any) -> Any:
     from numba import typeof
 
     kind: Any = typeof(value)  # type: ignore[no-untyped-call]
-    return kind.copy(layout="C") if isinstance(value, np.ndarray) else kind  # a row of one may be of another layout
+    return (
+        kind.copy(layout="C", readonly=False) if isinstance(value, np.ndarray) else kind
+    )  # a row of one may be of another layout
 
 
 def _layout(kind: Any) -> str:

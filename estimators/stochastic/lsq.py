@@ -27,6 +27,7 @@ from tetrit.estimators._run import (
     chunk_count,
     largest_magnitudes,
     magnitude_words,
+    parted,
     run,
     run_rows,
     sum_chunks,
@@ -164,8 +165,11 @@ class LSQ(Estimator):
 
     def _fill(self, x: NDArray[Any], rows: NDArray[Any], steps: NDArray[np.float64], into: NDArray[Any]) -> None:
         """Write the values of rows that `by_rows` takes."""
-        bits, mask = magnitude_words(rows)
-        if not run_rows(stepped_rows, rows, bits, mask, _GREATEST[rows.dtype.char], steps, *self._ends(), into):
+        parts = parted(rows)
+        if len(parts) > len(rows):
+            steps, into = np.full(len(parts), steps[0]), into.reshape(parts.shape)
+        bits, mask = magnitude_words(parts)
+        if not run_rows(stepped_rows, parts, bits, mask, _GREATEST[rows.dtype.char], steps, *self._ends(), into):
             checks.finite("w", x)
 
     def _gradients(
