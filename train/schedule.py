@@ -134,8 +134,9 @@ class Schedule:
         self._follow()
 
     def _follow(self) -> None:
+        progress = self.progress
         for quantizer in self._quantizers:
-            quantizer.set_progress(self.progress)
+            quantizer.follow(progress)
 
 
 class _Window:

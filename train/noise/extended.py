@@ -125,15 +125,9 @@ class NoiseAwareLayer(LowBitLayer):
         weight, bias = self.weight_and_bias()
         return weight, bias, weight.detach()
 
+    @torch.compiler.disable
     def forward(self, input: Tensor) -> Tensor:
         """Return what the chip makes of the input, in the dtype that the layer's own product would have."""
-        return self._unseen(input) if torch.compiler.is_compiling() else self._computed(input)
-
-    @torch.compiler.disable
-    def _unseen(self, input: Tensor) -> Tensor:
-        return self._computed(input)
-
-    def _computed(self, input: Tensor) -> Tensor:
         mode, scale = self.current()
         simulation = self.simulation
         if self.training or simulation.calibrating:

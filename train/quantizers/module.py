@@ -110,7 +110,11 @@ class Quantizer(nn.Module):
 
     def set_progress(self, progress: float) -> None:
         """Set `progress`; values beyond 0 and 1 count as these."""
-        self._progress.fill_(min(max(checks.real("progress", progress), 0.0), 1.0))
+        self.follow(min(max(checks.real("progress", progress), 0.0), 1.0))
+
+    def follow(self, progress: float) -> None:
+        """Set `progress`, a number from 0 to 1, unchecked: for what does so after every step."""
+        self._progress.fill_(progress)
 
     def start(self, w: Tensor) -> Tensor:
         """Fix the fields that depend on the float tensor `w`, learned ones included, and return the first latent."""
