@@ -53,7 +53,7 @@ def test_columns_are_those_of_one_loop(team, wires, groups):
     values[3] = 0
     law = singles(rng, groups, 255, 4).view(np.complex128)[..., 0]
     shape = (groups, N_OUT, N_IN) if wires else (0, 0, 0)
-    shares, rest = np.abs(singles(rng, *shape)), singles(rng, *shape)
+    losses, ends = rng.integers(1 << 32, size=shape, dtype=np.uint32), singles(rng, 4)
     n_columns = groups * N_OUT
     found, wanted = (
         (np.zeros(N_OUT, np.float32), np.zeros((n_columns, N_IN), np.float32), np.zeros(n_columns * N_IN, np.uint16))
@@ -63,9 +63,9 @@ def test_columns_are_those_of_one_loop(team, wires, groups):
     top, base = np.float32(127), np.float32(0.25)
     scales, out, quiet = wanted
     key = np.uint64(prefix), np.uint64(count)
-    _kernels.draw(values, top, scales, -127, law, base, shares, rest, *key, ROWS, out, quiet, 0, N_OUT)
+    _kernels.draw(values, top, scales, -127, law, base, losses, ends, *key, ROWS, out, quiet, 0, N_OUT)
     scales, *drawn = found
-    known = *words(values), 127, *words(scales), -127, *words(law), 0.25, *words(shares, rest)
+    known = *words(values), 127, *words(scales), -127, *words(law), 0.25, *words(losses, ends)
     tasks.DRAW(N_OUT, groups * N_IN, *known, prefix, count, ROWS, *words(*drawn))
     for one, other in zip(found, wanted, strict=True):
         assert one.any() and np.array_equal(one, other)

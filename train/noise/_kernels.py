@@ -62,7 +62,7 @@ def integers(x: Any, step: Any, low: Any, high: Any, out: Any) -> None:
 
 
 _INCREMENT = np.uint64(INCREMENT)
-_HALF, _SIXTEEN = np.uint32(0x8000), np.uint32(16)
+_HALF, _SIXTEEN, _LOWER = np.uint32(0x8000), np.uint32(16), np.uint32(0xFFFF)
 
 
 @njit(cache=True, nogil=True)
@@ -173,8 +173,8 @@ def draw(
     low: int,
     law: Any,
     base: Any,
-    shares: Any,
-    rest: Any,
+    losses: Any,
+    ends: Any,
     prefix: Any,
     count: Any,
     rows: int,
@@ -200,8 +200,10 @@ def draw(
         mean and standard deviation of the conductance of a column's cells, variance of its noise, and nothing.
     base : float32
         What is taken off.
-    shares, rest : array of float32, shape (groups, n_out, n_in) or (0, 0, 0)
-        Share of the conductance that wires leave, and what they add.
+    losses : array of uint32, shape (groups, n_out, n_in) or (0, 0, 0)
+        Share of the conductance that wires leave, in the upper half, and what they add, in steps.
+    ends : array of float32, shape (4,)
+        Least share, its step, least that is added, its step.
     prefix, count : uint64
         The key of the normals is `numbered` by them.
     rows : int
@@ -221,7 +223,8 @@ def draw(
     four = fours.view(np.float32)
     silence = np.empty(n_in, np.float32)
     least, most, zero = np.float32(0), np.float32(law.shape[1] - 1), np.float32(-low)
-    loss = shares.size > 0
+    loss = losses.size > 0
+    least_share, share_step, least_more, more_step = ends
     for n in range(first, last):
         line = values[n]
         scales[n] = _scale(line, top)
@@ -241,10 +244,12 @@ def draw(
                 fours[k] = own[at[k]]
             row = out[column]
             if loss:
-                share, more = shares[g, n], rest[g, n]
+                both = losses[g, n]
                 for k in range(n_in):
-                    row[k] = share[k] * (four[4 * k] + four[4 * k + 1] * z[k]) + more[k] - base
-                    silence[k] = four[4 * k + 2] * (share[k] * share[k])
+                    share = least_share + share_step * np.float32(np.int32(both[k] >> _SIXTEEN))
+                    more = least_more + more_step * np.float32(np.int32(both[k] & _LOWER))
+                    row[k] = share * (four[4 * k] + four[4 * k + 1] * z[k]) + more - base
+                    silence[k] = four[4 * k + 2] * (share * share)
             else:
                 for k in range(n_in):
                     row[k] = four[4 * k] + four[4 * k + 1] * z[k] - base

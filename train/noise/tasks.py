@@ -46,8 +46,8 @@ _OWN = "tetrit.train.noise._kernels"
 DRAW = Loop(
     _OWN,
     "draw",
-    f"{_MATRIX}, float32, {_VECTOR}, int64, complex128[:, ::1], float32, {_CUBE}, {_CUBE}, {_KEY}, int64, {_MATRIX}, "
-    "uint16[::1]",
+    f"{_MATRIX}, float32, {_VECTOR}, int64, complex128[:, ::1], float32, uint32[:, :, ::1], {_VECTOR}, {_KEY}, "
+    f"int64, {_MATRIX}, uint16[::1]",
 )
 ENTER = Loop(_OWN, "enter", f"{_MATRIX}, float32, float32, float32, int64[::1], int64, {_MATRIX}, uint16[::1]")
 CONVERT = Loop(
