@@ -326,11 +326,9 @@ def read(source: str, shapes: Mapping[str, Sequence[int]] | None = None) -> Work
         What these refuse, or a configuration of another kind of network.
     """
     path = Path(source)
-    if path.suffix != ".toml":
+    if path.suffix != ".toml" or shapes:  # which no configuration has: that refuses them
         found = compiling.read_network(source, shapes)
         return Work(name=found.name, products=found.workloads)
-    if shapes:
-        raise InvalidValueError(f"shapes of inputs belong to an ONNX file, got them for '{source}'")
     run = config.load(path)
     if isinstance(run, ConvRunConfig):
         raise InvalidValueError(
