@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tetrit.errors import InvalidValueError
 from tetrit.hardware import load
@@ -73,16 +74,43 @@ def test_columns_are_those_of_one_loop(team, wires, groups):
     assert not np.array_equal(found[1], wanted[1])
 
 
+def entered(integers, widths):
+    """Return what `enter` must write for a matrix of integers: digits, and bfloat16 bits of their squares by arrays."""
+    rest, found = integers.astype(np.int64), []
+    for width in widths[:-1]:
+        found.append(rest & (1 << width) - 1)
+        rest = rest >> width
+    digits = np.concatenate([*found, rest]).astype(np.float32)
+    bits = ((digits * digits).view(np.uint32) + 0x8000) >> 16
+    blocks = [bits[:, start : start + ROWS].ravel() for start in range(0, bits.shape[1], ROWS)]
+    return digits, np.concatenate(blocks).astype(np.uint16)
+
+
+def room(n, n_in, digits):
+    return np.zeros((digits * n, n_in), np.float32), np.zeros(digits * n * n_in, np.uint16)
+
+
 @pytest.mark.parametrize("widths", [[8], [3, 3, 2]])
-def test_inputs_are_those_of_one_loop(team, widths):
+def test_inputs_are_their_digits(team, widths):
     x = np.random.default_rng(2).standard_normal((BATCH, N_IN)).astype(np.float32)
-    sizes, digits = np.array(widths), len(widths)
-    found, wanted = (
-        (np.zeros((digits * BATCH, N_IN), np.float32), np.zeros(digits * BATCH * N_IN, np.uint16)) for _ in range(2)
-    )
     step, low, high = np.float32(0.02), np.float32(-128), np.float32(127)
-    _kernels.split(np.clip(np.rint(x * (1 / step)), low, high), sizes, ROWS, *wanted)
-    tasks.ENTER(BATCH, N_IN, *words(x), step, low, high, *words(sizes), ROWS, *words(*found))
+    found = room(BATCH, N_IN, len(widths))
+    tasks.ENTER(BATCH, N_IN, *words(x), step, low, high, *words(np.array(widths)), ROWS, *words(*found))
+    for one, other in zip(found, entered(np.clip(np.rint(x * (1 / step)), low, high), widths), strict=True):
+        assert one.any() and np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("widths", [[8], [3, 3, 2]])
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [((5, 5), (1, 1), (1, 1)), ((2, 3), (3, 1), (2, 4))])
+def test_patches_are_their_digits(team, kernel, stride, dilation, widths):
+    images = np.random.default_rng(3).integers(-128, 128, (3, 9, 13, 17)).astype(np.float32)
+    unfolded = functional.unfold(torch.tensor(images), kernel, stride=stride, dilation=dilation)
+    wanted = entered(unfolded.mT.flatten(0, 1).numpy(), widths)
+    places = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip((13, 17), kernel, stride, dilation, strict=True)]
+    n, n_in = 3 * places[0] * places[1], unfolded.shape[1]
+    found = room(n, n_in, len(widths))
+    shape = *kernel, *stride, *dilation, *places
+    tasks.PATCHES(n, n_in, *words(images), *shape, *words(np.array(widths)), ROWS, *words(*found))
     for one, other in zip(found, wanted, strict=True):
         assert one.any() and np.array_equal(one, other)
 

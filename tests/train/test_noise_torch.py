@@ -176,6 +176,7 @@ def test_pieces_of_a_batch_are_the_batch(monkeypatch):
     results = []
     for most in (1 << 22, 700):
         monkeypatch.setattr(simulation, "_PIECE_CPU", most)
+        monkeypatch.setattr(simulation, "_LEAST", 1)
         torch.manual_seed(0)
         model = noise_aware(nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Flatten(), nn.Linear(144, 5)), machine)
         x = torch.randn(9, 2, 6, 6)

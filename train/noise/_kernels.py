@@ -9,11 +9,11 @@ __all__ = [
     "convert",
     "draw",
     "enter",
+    "enter_patches",
     "follow",
     "integers",
     "numbered",
     "row_scales",
-    "split",
 ]
 
 from typing import Any
@@ -94,7 +94,7 @@ def _block(values: Any, n: int, n_in: int, rows: int, row: int, start: int) -> A
 
 @njit(cache=True, nogil=True)
 def _digits(given: Any, widths: Any, rows: int, n: int, b: int, out: Any, squares: Any) -> None:
-    """Write the digits of vector `b` of `n`, and their squares, see `split`."""
+    """Write the digits of vector `b` of `n`, and their squares, see `enter`."""
     n_in, digits = given.size, widths.size
     share = np.float32(1)
     for d in range(digits):
@@ -119,13 +119,16 @@ def _digits(given: Any, widths: Any, rows: int, n: int, b: int, out: Any, square
 
 
 @njit(cache=True, nogil=True)
-def split(x: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
-    """Write the digits of integers, and their squares; NaN stays.
+def enter(
+    x: Any, step: Any, low: Any, high: Any, widths: Any, rows: int, out: Any, squares: Any, first: int, last: int
+) -> None:
+    """Write the vectors first..last as integers, see `integers`: their digits, and the squares of these.
 
     Parameters
     ----------
     x : array of float32, shape (n, n_in)
-        Integers.
+        Inputs, or integers with a `step` of 1. NaN stays.
+    step, low, high : float32
     widths : array of int64, shape (digits,)
         Bits of each digit; the last takes all that is left, with its sign.
     rows : int
@@ -135,20 +138,62 @@ def split(x: Any, widths: Any, rows: int, out: Any, squares: Any) -> None:
     squares : array of uint16, shape (digits * n * n_in,) or (0,)
         Bits of bfloat16: for each row of arrays the squares of its inputs, shape (digits * n, inputs).
     """
-    for b in range(x.shape[0]):
-        _digits(x[b], widths, rows, x.shape[0], b, out, squares)
-
-
-@njit(cache=True, nogil=True)
-def enter(
-    x: Any, step: Any, low: Any, high: Any, widths: Any, rows: int, out: Any, squares: Any, first: int, last: int
-) -> None:
-    """Do what `integers` and `split` do, one after the other, for the vectors first..last."""
     own = np.empty(x.shape[1], np.float32)
     for b in range(first, last):
         row = out[b] if widths.size == 1 else own
         integers(x[b], step, low, high, row)
         _digits(row, widths, rows, x.shape[0], b, out, squares)
+
+
+@njit(cache=True, nogil=True)
+def enter_patches(
+    images: Any,
+    taps_down: int,
+    taps_across: int,
+    step_down: int,
+    step_across: int,
+    gap_down: int,
+    gap_across: int,
+    down: int,
+    across: int,
+    widths: Any,
+    rows: int,
+    out: Any,
+    squares: Any,
+    first: int,
+    last: int,
+) -> None:
+    """Write the patches first..last of images as `enter` does vectors.
+
+    Parameters
+    ----------
+    images : array of float32, shape (images, channels, height, width)
+        Integers. NaN stays.
+    taps_down, taps_across, step_down, step_across, gap_down, gap_across : int
+        The kernel's taps, and how far apart its places and its taps are.
+    down, across : int
+        Places in an image.
+    widths, rows, out, squares
+        See `enter`.
+    """
+    channels, height, width = images.shape[1:]
+    n, flat = images.shape[0] * down * across, images.reshape(-1)
+    at = np.empty(channels * taps_down * taps_across, np.uint32)  # of each tap, from the first one's place on
+    k = 0
+    for c in range(channels):
+        for i in range(taps_down):
+            for j in range(taps_across):
+                at[k] = (c * height + i * gap_down) * width + j * gap_across
+                k += 1
+    own = np.empty(at.size, np.float32)
+    for b in range(first, last):
+        place, x = divmod(b, across)
+        image, y = divmod(place, down)
+        here = flat[(image * channels * height + y * step_down) * width + x * step_across :]
+        row = out[b] if widths.size == 1 else own
+        for k in range(at.size):
+            row[k] = here[at[k]]
+        _digits(row, widths, rows, n, b, out, squares)
 
 
 @njit(cache=True, nogil=True)
@@ -211,7 +256,7 @@ def draw(
     out : array of float32, shape (groups * n_out, n_in)
         Conductances.
     quiet : array of uint16, shape (groups * n_out * n_in,) or (0,)
-        Variances, if there is 1/f noise: bits of bfloat16, which lie as the squares of `split` do.
+        Variances, if there is 1/f noise: bits of bfloat16, which lie as the squares of `enter` do.
     """
     n_out, n_in = values.shape
     key = numbered(prefix, count)

@@ -9,6 +9,7 @@ __all__ = ["Drawn", "Law", "drawn", "fits", "multiply", "packed"]
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tetrit.train.noise import _kernels, tasks
+from tetrit.train.noise import tasks
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.panels import Panel, Tables
 from tetrit.train.noise.pool import POOL
 from tetrit.train.noise.product import Chip, Ranges, factors, floor, steps
 from tetrit.train.noise.refreshing import Converters
 from tetrit.train.noise.wires import Wires
+from tetrit.train.patches import Patches
 
 Singles = npt.NDArray[np.float32]
 Key = tuple[int, int]
@@ -142,7 +144,6 @@ class _Room:
         self.variances = torch.empty(shape if flicker else (0, 0, 0), dtype=torch.bfloat16)
         self.inputs = _Parts.within(inputs, rows)
         self.squares = _Parts.blocks(squares, n_in, rows) if flicker else None
-        self.split = inputs.numpy(), _bits(squares)
         self.results = tuple(_Parts.results(x, n_in, rows) for x in (self.currents, self.variances) if len(x))
         self.entered = *_words(inputs), *_words(squares)
         self.found = *_words(self.currents), *_words(self.variances)
@@ -236,11 +237,6 @@ def _words(x: Tensor | npt.NDArray[Any]) -> tuple[int, ...]:
     return (x.data_ptr() if isinstance(x, Tensor) else x.ctypes.data), *x.shape
 
 
-def _bits(x: Tensor) -> npt.NDArray[np.uint16]:
-    """Return the bits of bfloat16 numbers."""
-    return x.view(torch.uint16).numpy()
-
-
 @cache
 def _fast_bfloat16() -> bool:
     """Return whether this processor multiplies bfloat16 by itself; elsewhere float32 is faster."""
@@ -278,7 +274,7 @@ def packed(geometry: Geometry, panel: Panel) -> Drawn:
 def multiply(
     geometry: Geometry,
     chip: Chip,
-    x: Tensor,
+    x: Tensor | Patches,
     *,
     ranges: Ranges,
     key: Key,
@@ -294,7 +290,7 @@ def multiply(
         As in `product`.
     chip : Chip
         Its panel is a `Drawn`.
-    x : Tensor of float32, shape (n, n_in)
+    x : Tensor of float32, shape (n, n_in), or Patches of such
         Integers of the activation format.
     key : tuple of int
         The key of read noise is ``noise.key(*key)``.
@@ -302,17 +298,20 @@ def multiply(
         What an integer of `x` counts, a float32.
     bias : Tensor, shape (n_out,), or None
     given : bool
-        `x` are inputs of the layer, to be made integers.
+        `x` is a matrix of the layer's inputs, to be made integers.
     """
     columns: Drawn = chip.panel
     n, flicker = len(geometry.digit_widths) * len(x), columns.flicker_parts is not None
     place = n, geometry.n_columns, geometry.n_in, geometry.machine.rows, flicker
     room: _Room = POOL.take(place, lambda: _Room(geometry, n, flicker))
-    if given:
-        ends, digits = geometry.input_range, geometry.digits_at
-        tasks.ENTER(len(x), geometry.n_in, *_words(x), step, *ends, *digits, geometry.machine.rows, *room.entered)
+    end = *geometry.digits_at, geometry.machine.rows, *room.entered
+    if isinstance(x, Patches):
+        images = x.images.contiguous() if len(x.kernel) == 2 else x.images[:, :, None].contiguous()
+        fields = ((1,) * (2 - len(field)) + field for field in (x.kernel, x.stride, x.dilation, x.places))
+        tasks.PATCHES(len(x), geometry.n_in, *_words(images), *chain(*fields), *end)
     else:
-        _kernels.split(x.contiguous().numpy(), geometry.digit_widths, geometry.machine.rows, *room.split)
+        x = x.contiguous()
+        tasks.ENTER(len(x), geometry.n_in, *_words(x), step if given else 1.0, *geometry.input_range, *end)
     _products(room.inputs, columns.weight_parts.turned, room.results[0])
     if room.squares is not None and columns.flicker_parts is not None:
         if _fast_bfloat16():

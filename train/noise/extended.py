@@ -3,7 +3,7 @@
 __all__ = ["NoiseAwareLayer"]
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from tetrit.train.noise.product import Normals
 from tetrit.train.noise.quantising import quantised
 from tetrit.train.noise.settings import Mode
 from tetrit.train.noise.simulation import Simulation
+from tetrit.train.patches import Patches
 from tetrit.train.qat.layers import LowBitLayer
 
 
@@ -208,20 +209,18 @@ class NoiseAwareLayer(LowBitLayer):
         ranges = self.adc_limits
         if self._learns and ranges is not None and simulation.learns_ranges:
             simulation.learn_ranges(self.pieces(integers), chip, ranges)
-        parts = [simulation.multiply(rows, chip, ranges, step, added, normals) for rows in self.pieces(integers)]
+        parts = [simulation.multiply(piece, chip, ranges, step, added, normals) for piece in self.pieces(integers)]
         whole = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self.folded(whole, x).to(x.dtype)
 
-    def pieces(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the vectors that the matrix multiplies, shape (n, n_in), as many at a time as fit the device."""
-        most = self.simulation.largest_piece(x.device)
-        for rows in self.rows(x, most):
-            yield from (rows,) if len(rows) <= most else rows.split(most)
+    def pieces(self, x: Tensor) -> Iterable[Tensor | Patches]:
+        """Return the vectors that the matrix multiplies, as many at a time as fit the device."""
+        return self.vectors(x).split(self.simulation.largest_piece(x.device))
 
     # Abstract up to `clean_backward`: each kind of layer, linear or convolution, has its own of these.
 
-    def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
-        """Yield the vectors that the matrix multiplies, `most` at a time where that is cheap."""
+    def vectors(self, x: Tensor) -> Tensor | Patches:
+        """Return the vectors that the matrix multiplies; as a matrix their shape is (n, n_in)."""
         raise NotImplementedError
 
     def broadcast(self, values: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ all of this kind do. Rounding lets gradients through, clipping stops them.
 
 __all__ = ["in_graph"]
 
-import sys
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.panels import Panel
 from tetrit.train.noise.product import Chip, factors, floor, steps
 from tetrit.train.noise.simulation import Simulation, generator_of
+from tetrit.train.patches import as_matrix
 
 _KEY = 4  # which quantity a key draws; others are in `simulation`
 _LEAST = 1e-12  # of a variance: the slope of a root ends there
@@ -125,13 +125,12 @@ class _Noisy:
     @torch.no_grad()
     def learn(self, integers: Tensor) -> None:
         """Let the converters' ranges follow, from clean currents, as the extended estimator does."""
-        if self.layer.adc_limits is not None:
+        if self.layer.adc_limits is not None and self.simulation.learns_ranges:
             self.simulation.learn_ranges(self.layer.pieces(integers), self._chip(), self.layer.adc_limits)
 
     def by_arrays(self, integers: Tensor, x: Tensor) -> Tensor:
         """Return the sum of all arrays' and digits' results."""
-        whole = [self._chained(rows) for rows in self.layer.rows(integers, sys.maxsize)]
-        y: Tensor = self.layer.folded(torch.cat(whole), x)
+        y: Tensor = self.layer.folded(self._chained(as_matrix(self.layer.vectors(integers))), x)
         return y
 
     def _chained(self, rows: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 __all__ = ["NOISE_AWARE", "NoiseAwareConv1d", "NoiseAwareConv2d", "NoiseAwareLinear"]
 
-import math
-from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
@@ -11,15 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from tetrit.train.noise.extended import NoiseAwareLayer
+from tetrit.train.patches import Patches
 from tetrit.train.qat.layers import LowBitConv1d, LowBitConv2d, LowBitLayer, LowBitLinear
 
 
 class NoiseAwareLinear(NoiseAwareLayer, LowBitLinear):
     """`torch.nn.Linear` on a crossbar."""
 
-    def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
-        """Yield all vectors at once."""
-        yield _as_matrix(x)
+    def vectors(self, x: Tensor) -> Tensor:
+        """Return the input as a matrix."""
+        return _as_matrix(x)
 
     def broadcast(self, values: Tensor) -> Tensor:
         """Return the values as they are: outputs are the last axis."""
@@ -88,22 +87,10 @@ class _Conv(NoiseAwareLayer):
         """Return the values with an axis for each of an image's."""
         return values.reshape(-1, *(1,) * self.spatial)
 
-    def rows(self, x: Tensor, most: int) -> Iterator[Tensor]:
-        """Yield the patches of some images after another."""
+    def vectors(self, x: Tensor) -> Patches:
+        """Return the patches of the images."""
         images = self._padded(self._images(x))
-        if self.spatial == 1:
-            images = images[:, :, None]
-        one = (1,) * (2 - self.spatial)
-        n_in = self.simulation.shape[0]
-        some = max(1, most // max(1, math.prod(self._output_shape(x))))
-        for start in range(0, max(len(images), 1), some):
-            patches = functional.unfold(
-                images[start : start + some],
-                (*one, *self.kernel_size),
-                dilation=(*one, *self.dilation),
-                stride=(*one, *self.stride),
-            )
-            yield patches.transpose(1, 2).reshape(-1, n_in)
+        return Patches(images=images, kernel=self.kernel_size, stride=self.stride, dilation=self.dilation)
 
     def folded(self, y: Tensor, x: Tensor) -> Tensor:
         """Return the products as images."""

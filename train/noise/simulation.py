@@ -19,13 +19,15 @@ from tetrit.train.noise.panels import Panel, Tables, by_cells, by_statistics, go
 from tetrit.train.noise.product import Chip, Normals, largest_currents, product
 from tetrit.train.noise.refreshing import Converters, Standing, converters, standing
 from tetrit.train.noise.settings import Mode, Settings
+from tetrit.train.patches import Patches, as_matrix
 
 _CHIP, _DRAW, _READ = range(1, 4)  # which quantity a key draws; `graph` has its own
 _OBSERVE_EVERY = 16
 _INPUT_MOMENTUM, _RANGE_MOMENTUM = 0.1, 0.25
 _TINY = torch.finfo(torch.float32).tiny
-_PIECE_CPU, _PIECE = 1 << 22, 1 << 25
-"""Floats that a piece of a batch may take on its way: they should stay in a cache, or fill a device."""
+_PIECE_CPU, _PIECE, _LEAST = 1 << 20, 1 << 25, 128
+"""Floats that a piece of a batch may take on its way, which should stay in a cache, or fill a device; but that many
+vectors at least, since with few of them a product only waits for the weights."""
 
 
 class Simulation:
@@ -256,7 +258,7 @@ class Simulation:
 
     def multiply(
         self,
-        x: Tensor,
+        x: Tensor | Patches,
         chip: Chip,
         ranges: Tensor | None,
         step: Tensor,
@@ -268,6 +270,7 @@ class Simulation:
         key = self.key_parts(_READ, self.reads)
         if isinstance(chip.panel, compiled.Drawn) and normals is None:
             return compiled.multiply(self.geometry, chip, x, ranges=ranges, key=key, step=step.item(), bias=bias)
+        x = as_matrix(x)
         if normals is None:
             generator = generator_of(x.device, noise.key(*key))
 
@@ -299,7 +302,8 @@ class Simulation:
 
     def largest_piece(self, device: torch.device) -> int:
         """Return how many vectors at a time make a piece of a batch."""
-        return max(1, (_PIECE_CPU if device.type == "cpu" else _PIECE) // self.geometry.floats_per_vector)
+        most = _PIECE_CPU if device.type == "cpu" else _PIECE
+        return max(_LEAST, most // self.geometry.floats_per_vector)
 
     def learn_input(self, x: Tensor, limit: Tensor) -> None:
         """Let the range of the inputs follow a batch, or be that of it while calibrating."""
@@ -319,13 +323,13 @@ class Simulation:
         due = self.draws <= _OBSERVE_EVERY or self.draws % _OBSERVE_EVERY == 0
         return due or self.calibrating or not self.ranged
 
-    def learn_ranges(self, pieces: Iterable[Tensor], chip: Chip, ranges: Tensor) -> None:
+    def learn_ranges(self, pieces: Iterable[Tensor | Patches], chip: Chip, ranges: Tensor) -> None:
         """Let the ranges of the converters follow a batch, or be those of it while calibrating."""
         found: Tensor | None = None
         for piece in pieces:
             if len(piece) == 0:
                 continue
-            largest = largest_currents(self.geometry, chip, piece)
+            largest = largest_currents(self.geometry, chip, as_matrix(piece))
             found = largest if found is None else torch.maximum(found, largest)
         if found is not None:
             _follow(found, *self._pace("ranges", _RANGE_MOMENTUM, known=self.ranged), ranges)

@@ -4,7 +4,7 @@ Results are the same bits for any number of threads: whatever is drawn has its n
 tasks. Where there are no threads of PyTorch to be had, the calling thread does everything.
 """
 
-__all__ = ["CONVERT", "DRAW", "ENTER", "QUANTISE", "Loop"]
+__all__ = ["CONVERT", "DRAW", "ENTER", "PATCHES", "QUANTISE", "Loop"]
 
 from functools import cached_property
 from importlib import import_module
@@ -50,6 +50,11 @@ DRAW = Loop(
     f"int64, {_MATRIX}, uint16[::1]",
 )
 ENTER = Loop(_OWN, "enter", f"{_MATRIX}, float32, float32, float32, int64[::1], int64, {_MATRIX}, uint16[::1]")
+PATCHES = Loop(
+    _OWN,
+    "enter_patches",
+    f"float32[:, :, :, ::1], {', '.join(['int64'] * 8)}, int64[::1], int64, {_MATRIX}, uint16[::1]",
+)
 CONVERT = Loop(
     _OWN,
     "convert",

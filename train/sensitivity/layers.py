@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tetrit.errors import InvalidValueError
+from tetrit.train.patches import Patches
 from tetrit.train.qat.passes import call, evaluating
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -79,11 +80,11 @@ def vectors(layer: nn.Module, x: Tensor) -> NDArray[Any]:
         return x.reshape(1, -1, layer.in_features).detach().cpu().numpy()
     if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise InvalidValueError(f"a layer must be Linear or Conv2d with zeros for padding to be priced, got {layer}")
-    columns = functional.unfold(
-        x.detach().float(), layer.kernel_size, dilation=layer.dilation, padding=layer.padding, stride=layer.stride
-    )  # (batch, channels * kernel, places)
-    split = columns.unflatten(1, (layer.groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
-    return split.cpu().numpy()
+    down, across = layer.padding
+    images = functional.pad(x.detach(), (across, across, down, down))
+    groups = images.tensor_split(layer.groups, 1)
+    shape = {"kernel": layer.kernel_size, "stride": layer.stride, "dilation": layer.dilation}
+    return torch.stack([Patches(images=group, **shape).matrix() for group in groups]).cpu().numpy()
 
 
 def matrices(layer: nn.Module, weight: NDArray[Any]) -> NDArray[Any]:
