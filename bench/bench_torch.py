@@ -9,18 +9,21 @@ measured in processor time on one thread: its products are float64 in a fixed or
 import statistics
 import time
 from functools import partial
+from random import Random
 
 import torch
 from _common import machine, write
 from brevitas import nn as qnn
 from brevitas import quant
 from brevitas.inject.enum import ScalingImplType, StatsOp
+from brevitas.quant.float_quant_ocp import FpOCPWeightPerTensorFloat
 from torch import nn
 
 from tetrit.train import Plan, Schedule, prepare, quantizer
 
 REPEATS = 60
 SIDE = 1024
+FLOAT4 = {"weight_bit_width": 4, "weight_exponent_bit_width": 2, "weight_mantissa_bit_width": 1}
 
 
 def ste(w):
@@ -59,6 +62,18 @@ def biper(w):
 def rounding(w):
     s = w.detach().abs().max() / 7
     return w + (torch.floor(w / s + torch.rand_like(w)) * s - w).detach()
+
+
+def fp4(w, scale=0.5):
+    y = (w / scale).clamp(-6, 6)
+    step = torch.exp2(torch.log2(y.detach().abs().clamp(min=1)).floor() - 1)
+    return (y + ((y / step).round() * step - y).detach()) * scale
+
+
+def fp4_searched(w):
+    given = w.detach()
+    top = torch.exp2(torch.log2(given.abs().max()).floor() + 1)
+    return fp4(w, min((top * 2.0**-i for i in range(4)), key=lambda scale: (fp4(given, scale) - given).square().sum()))
 
 
 class LSQ(nn.Module):
@@ -124,6 +139,7 @@ def cases(w):
     learned = {"weight_scaling_impl_type": ScalingImplType.PARAMETER_FROM_STATS}
     statistic = {"weight_scaling_impl_type": ScalingImplType.STATS, "weight_scaling_stats_op": StatsOp.AVE}
     tern = brevitas(quant.SignedTernaryWeightPerTensorConst, **statistic)
+    float4 = brevitas(FpOCPWeightPerTensorFloat, **FLOAT4)
     sign = brevitas(quant.SignedBinaryWeightPerTensorConst)
     return {
         "ste int4": (quantizer("ste", format="int4"), ste, int4),
@@ -136,16 +152,23 @@ def cases(w):
         "sr_ste": (quantizer("sr_ste", along=1), SRSTE.apply, int8),
         "asq": (asq, ASQ(w), int4),
         "stochastic_rounding int4": (quantizer("stochastic_rounding"), rounding, int4),
+        "ste_format fp4, scale fixed": (quantizer("ste_format", scale=0.5), fp4, float4),
+        "ste_format fp4, scale searched": (quantizer("ste_format"), fp4_searched, float4),
     }
 
 
 def medians(jobs, repeats, clock=time.perf_counter):
-    """Return the median milliseconds of jobs that take turns, after three rounds that do not count."""
+    """Return the median milliseconds of jobs that take turns, after three rounds that do not count.
+
+    Their order changes from round to round: a job pays for the caches and the memory that the one before it leaves.
+    """
     times = {name: [] for name in jobs}
+    order, random = list(jobs), Random(0)
     for turn in range(repeats + 3):
-        for name, job in jobs.items():
+        random.shuffle(order)
+        for name in order:
             start = clock()
-            job()
+            jobs[name]()
             if turn >= 3:
                 times[name].append(1e3 * (clock() - start))
     return {name: statistics.median(values) for name, values in times.items()}

@@ -2,6 +2,7 @@
 
 __all__ = [
     "by_rows",
+    "chunk_count",
     "largest_magnitudes",
     "magnitude_words",
     "parted",

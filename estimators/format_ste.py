@@ -4,6 +4,7 @@ __all__ = ["FormatSTE"]
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,9 +22,9 @@ from tetrit.estimators._rows import (
     scale_array,
     to_rows,
 )
-from tetrit.estimators._run import largest_magnitudes, run, sums_of_magnitudes
-from tetrit.estimators._values import stored
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chunks
+from tetrit.estimators._values import in_one_pass
+from tetrit.estimators.base import Estimator, Pullback, Quantized
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.RealFormat))
 _FINE = 8
@@ -122,12 +123,26 @@ class FormatSTE(Estimator):
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out` where the forward pass does not saturate, else 0."""
         x = latent(w)
-        given = gradient(grad_out, x.shape)
-        rows = to_rows(x, self.axis)
-        limits = self._scales(x, rows) * self._format.max_value
-        return gradient_out(
-            given, self.axis, out, lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into), w=x
+        gradient(grad_out, x.shape)
+        return self._gradients(x, self._scales(x, to_rows(x, self.axis)), grad_out, out)[0]
+
+    def _gradients(
+        self,
+        x: NDArray[Any],
+        scales: NDArray[np.float64],
+        grad_out: ArrayLike,
+        out: NDArray[Any] | None,
+        _: bool = True,
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        rows, limits = to_rows(x, self.axis), scales * self._format.max_value
+        result = gradient_out(
+            gradient(grad_out, x.shape),
+            self.axis,
+            out,
+            lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into),
+            w=x,
         )
+        return result, {}
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with the scales that it finds for `w`, and `w`."""
@@ -165,29 +180,30 @@ class FormatSTE(Estimator):
             return np.full(len(rows), self.scale) if isinstance(self.scale, float) else np.array(self.scale)
         fraction, exponent = np.frexp(largest)
         unit = np.where(fraction == 0, 1.0, 1.0 if self.power_of_two else fraction)
-        scaled = twice_scaled(rows.astype(np.float64), -exponent[:, np.newaxis])
-        best, found = np.full(len(rows), np.inf), unit.copy()
-        for ratio in self.ratios():
-            scale = (unit * ratio)[:, np.newaxis]
-            error = self._format.quantize(scaled / scale) * scale - scaled
-            total = sums_of_magnitudes(error * error)
-            better = total < best
-            best, found = np.where(better, total, best), np.where(better, scale[:, 0], found)
+        half = -exponent // 2
+        factors = np.ldexp(1.0, np.stack([half, -exponent - half], axis=1))  # normal numbers: any device has the same
+        scales = np.multiply.outer(unit, self.ratios())
+        parts = np.empty((*scales.shape, chunk_count(rows.shape[1])))
+        with np.errstate(over="ignore", invalid="ignore"):  # formats with infinities
+            run(_kernels.rounding_errors, rows, factors, scales, self.power_of_two, *self._format.nearest_tables, parts)
+            totals = sum_chunks(parts.reshape(scales.size, parts.shape[2])).reshape(scales.shape)
+        best = np.where(totals < np.inf, totals, np.inf).argmin(1)  # NaN: the format has no finite value there
+        found = np.take_along_axis(scales, best[:, np.newaxis], 1)[:, 0]
         mantissa, places = np.frexp(found)
         place = np.clip(places - 1 + exponent, LEAST_EXPONENT, GREATEST_EXPONENT)
-        scales: NDArray[np.float64] = np.where(largest == 0, 1.0, np.ldexp(2.0 * mantissa, place))
-        return scales
+        return np.where(largest == 0, 1.0, np.ldexp(2.0 * mantissa, place))
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the values of the codes, in float64 or rounded once into `out`."""
-        return stored(self(w).values, out)
+        """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        return self.vjp(w, out=out)[0]
 
-
-def twice_scaled(x: NDArray[np.float64], exponent: NDArray[Any]) -> NDArray[np.float64]:
-    """Return ``x * 2**exponent`` by two products with powers of two, for exponents from -1100 to 1100.
-
-    Each factor is a normal number, so that any device gives the same bits.
-    """
-    half = exponent // 2
-    scaled: NDArray[np.float64] = x * np.ldexp(1.0, half) * np.ldexp(1.0, exponent - half)
-    return scaled
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Do what the base class says; the scale is looked for once."""
+        x = latent(w)
+        scales = self._scales(x, to_rows(x, self.axis))
+        exact = bool((np.frexp(scales)[0] == 0.5).all())
+        fmt = self._format
+        with np.errstate(over="ignore"):  # infinities are held like anything beyond the format's ends
+            tables = fmt.nearest_tables
+            values = in_one_pass(x, self.axis, out, _kernels.rounded, scales, exact, fmt.max_value, *tables)
+        return values, partial(self._gradients, x, scales)

@@ -16,6 +16,7 @@ __all__ = [
     "encode_binades",
     "encode_search",
     "encode_sticky",
+    "nearest",
 ]
 
 from typing import Any, TypeAlias
@@ -107,6 +108,26 @@ def encode_search(
                 end = middle
         out[i] = codes[cell]
     return worst
+
+
+@njit(cache=True, nogil=True)
+def nearest(
+    bits: Words,
+    kind: int,
+    dropped: int,
+    rows: NDArray[np.uint32],
+    keys: NDArray[np.int64],
+    starts: NDArray[np.int32],
+    table: NDArray[Any],
+    out: NDArray[Any],
+) -> None:
+    """Write the entry of `table` for each float64, given as its bits: `Nearest` of `tetrit.formats._tables`."""
+    if kind == 0:
+        encode_sticky(bits, np.uint64(dropped), table, out)
+    elif kind == 1:
+        encode_binades(bits, np.uint64(52), rows, table, out)
+    else:
+        encode_search(bits, keys, table, starts, out)
 
 
 @njit(cache=True, nogil=True)

@@ -8,9 +8,10 @@ of them set": the float rounded to odd decides. `encoder_tables` takes the first
 - `Search`: bisection over the first keys of the cells. Any format: learned codebooks, powers of sqrt(2).
 """
 
-__all__ = ["MANTISSA_BITS", "Binades", "Search", "Sticky", "encoder_tables"]
+__all__ = ["MANTISSA_BITS", "Binades", "Nearest", "Search", "Sticky", "encoder_tables", "nearest_tables"]
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,20 @@ class Search:
     keys: NDArray[np.int64]
     codes: NDArray[np.unsignedinteger]
     starts: NDArray[np.int32]
+
+
+Nearest: TypeAlias = tuple[int, int, NDArray[np.uint32], NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]
+"""Arguments of `nearest`: which of the three tables, its fields, those of the others empty, and the values."""
+
+
+def nearest_tables(found: Sticky | Binades | Search, values: NDArray[np.float64]) -> Nearest:
+    """Return tables that lead from float64 to the value of its code, in one look-up."""
+    rows, keys, starts = np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.int32)
+    if isinstance(found, Sticky):
+        return 0, found.dropped, rows, keys, starts, values[found.table]
+    if isinstance(found, Binades):
+        return 1, 0, found.rows, keys, starts, values[found.table]
+    return 2, 0, rows, found.keys, found.starts, values[found.codes]
 
 
 def encoder_tables(steps: Steps, width: int, code_dtype: type[np.unsignedinteger]) -> Sticky | Binades | Search:

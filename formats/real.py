@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit.errors import InvalidValueError
 from tetrit.formats._steps import Steps, to_odd_float64
-from tetrit.formats._tables import MANTISSA_BITS, Binades, Search, Sticky, encoder_tables
+from tetrit.formats._tables import MANTISSA_BITS, Binades, Nearest, Search, Sticky, encoder_tables, nearest_tables
 from tetrit.formats.base import Format, output_array, read_only
 from tetrit.parallel import SMALL, run_blocks
 
@@ -77,6 +77,11 @@ class RealFormat(Format):
     @cached_property
     def _tables64(self) -> Sticky | Binades | Search:
         return encoder_tables(self._steps, 64, self.code_dtype)
+
+    @cached_property
+    def nearest_tables(self) -> Nearest:
+        """What `tetrit.formats._kernels.nearest` takes to round float64 to values of the format."""
+        return nearest_tables(self._tables64, self.values)
 
     @cached_property
     def has_nan(self) -> bool:  # noqa: D102

@@ -33,6 +33,8 @@ RULES = [
     ("tanh_clip", {}),
     ("stochastic_rounding", {}),
     ("post", {}),
+    ("ste_format", {}),
+    ("ste_format", {"format": "posit8_0", "axis": 0, "power_of_two": False}),
 ]
 
 
