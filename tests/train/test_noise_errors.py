@@ -1,6 +1,7 @@
 """What noise-aware training refuses, with whole error texts."""
 
 import re
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -141,3 +142,40 @@ NO_NOISE = "unknown noise 'none'; known: extended, graph, injection"
 def test_errors(make, error, text):
     with pytest.raises(error, match=f"^{re.escape(text)}$"):
         make()
+
+
+LINEAR = r"the input of layer 'layer' must have shape \(\.\.\., 40\), got "
+IMAGES = r"the input of layer 'layer' must have shape \(\[n,\] 2, height, width\), got "
+SMALL = r"the input of layer 'layer', of shape %s, is smaller than the kernel's reach"
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("make", "shape", "text"),
+    [
+        (lambda: nn.Linear(40, 8), (4, 41), LINEAR + re.escape("(4, 41)")),
+        (lambda: nn.Linear(40, 8), (4, 3, 39), LINEAR + re.escape("(4, 3, 39)")),
+        (lambda: nn.Linear(40, 8), (), LINEAR + re.escape("()")),
+        (lambda: nn.Conv2d(2, 4, 3), (4, 3, 8, 8), IMAGES + re.escape("(4, 3, 8, 8)")),
+        (lambda: nn.Conv2d(2, 4, 3), (8, 8), IMAGES + re.escape("(8, 8)")),
+        (lambda: nn.Conv2d(2, 4, 5, padding=1), (4, 2, 2, 9), SMALL % re.escape("(4, 2, 2, 9)")),
+        (lambda: nn.Conv2d(2, 4, 3), (4, 2, 1, 1), SMALL % re.escape("(4, 2, 1, 1)")),
+        (lambda: nn.Conv1d(2, 4, 3), (4, 2, 2), SMALL % re.escape("(4, 2, 2)")),
+    ],
+)
+def test_inputs_of_another_shape(make, shape, text, training):
+    """Compiled loops would read and write beyond their arrays."""
+    model = noise_aware(nn.Sequential(OrderedDict(layer=make())), PCM).train(training)
+    limit = model.layer.input_limit.clone()
+    with pytest.raises(InvalidValueError, match=f"^{text}$"):
+        model(torch.zeros(shape))
+    assert torch.equal(model.layer.input_limit, limit)
+
+
+def test_weights_of_another_shape():
+    layer = noise_aware(nn.Sequential(nn.Linear(40, 8)), PCM)[0]
+    layer(torch.randn(3, 40))
+    with pytest.raises(InvalidValueError, match=r"^`values` must have shape \(8, 40\), got \(8, 41\)$"):
+        layer.hardware_forward(torch.zeros(3, 40), torch.zeros(8, 41))
+    with pytest.raises(InvalidValueError, match=r"^`bias` must have shape \(8,\), got \(7,\)$"):
+        layer.hardware_forward(torch.zeros(3, 40), torch.zeros(8, 40), torch.zeros(7))

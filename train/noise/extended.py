@@ -129,6 +129,7 @@ class NoiseAwareLayer(LowBitLayer):
     @torch.compiler.disable
     def forward(self, input: Tensor) -> Tensor:
         """Return what the chip makes of the input, in the dtype that the layer's own product would have."""
+        self.check_input(input)  # compiled loops rely on it
         mode, scale = self.current()
         simulation = self.simulation
         if self.training or simulation.calibrating:
@@ -178,7 +179,16 @@ class NoiseAwareLayer(LowBitLayer):
         normals : callable, optional
             Standard normals of the read noise of a part of the inputs, an input digit and a shape (n, n_columns), in
             place of the layer's own.
+
+        Raises
+        ------
+        InvalidValueError
+            If an array has another shape than the layer's.
         """
+        self.check_input(x)
+        for name, given, shape in (("values", values, self.weight.shape), ("bias", bias, self.weight.shape[:1])):
+            if given is not None and given.shape != shape:
+                raise InvalidValueError(f"`{name}` must have shape {tuple(shape)}, got {tuple(given.shape)}")
         return self.on_chip(x, values, bias, *self.current(), normals)
 
     def on_chip(
@@ -218,6 +228,10 @@ class NoiseAwareLayer(LowBitLayer):
         return self.vectors(x).split(self.simulation.largest_piece(x.device))
 
     # Abstract up to `clean_backward`: each kind of layer, linear or convolution, has its own of these.
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise InvalidValueError if the layer cannot take an input of this shape."""
+        raise NotImplementedError
 
     def vectors(self, x: Tensor) -> Tensor | Patches:
         """Return the vectors that the matrix multiplies; as a matrix their shape is (n, n_in)."""

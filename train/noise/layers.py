@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tetrit.errors import InvalidValueError
 from tetrit.train.noise.extended import NoiseAwareLayer
 from tetrit.train.patches import Patches
 from tetrit.train.qat.layers import LowBitConv1d, LowBitConv2d, LowBitLayer, LowBitLinear
@@ -15,6 +16,13 @@ from tetrit.train.qat.layers import LowBitConv1d, LowBitConv2d, LowBitLayer, Low
 
 class NoiseAwareLinear(NoiseAwareLayer, LowBitLinear):
     """`torch.nn.Linear` on a crossbar."""
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise InvalidValueError if the last axis does not count the inputs."""
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            raise InvalidValueError(
+                f"the input of layer '{self.label}' must have shape (..., {self.in_features}), got {tuple(x.shape)}"
+            )
 
     def vectors(self, x: Tensor) -> Tensor:
         """Return the input as a matrix."""
@@ -52,6 +60,7 @@ class _Conv(NoiseAwareLayer):
     """What convolutions share: their vectors are the patches of images."""
 
     spatial: ClassVar[int]
+    in_channels: int
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
@@ -86,6 +95,19 @@ class _Conv(NoiseAwareLayer):
     def broadcast(self, values: Tensor) -> Tensor:
         """Return the values with an axis for each of an image's."""
         return values.reshape(-1, *(1,) * self.spatial)
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise InvalidValueError if there are not as many channels or axes, or if the kernel has no place."""
+        if x.ndim not in (self.spatial + 1, self.spatial + 2) or x.shape[-self.spatial - 1] != self.in_channels:
+            sizes = ", ".join(("length",) if self.spatial == 1 else ("height", "width"))
+            raise InvalidValueError(
+                f"the input of layer '{self.label}' must have shape ([n,] {self.in_channels}, {sizes}), "
+                f"got {tuple(x.shape)}"
+            )
+        if min(self._output_shape(x)) < 1:
+            raise InvalidValueError(
+                f"the input of layer '{self.label}', of shape {tuple(x.shape)}, is smaller than the kernel's reach"
+            )
 
     def vectors(self, x: Tensor) -> Patches:
         """Return the patches of the images."""
