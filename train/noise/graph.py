@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tetrit.train.noise.cells import looked_up
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.panels import Panel
 from tetrit.train.noise.product import Chip, factors, floor, steps
@@ -96,8 +97,8 @@ class _Noisy:
         moved = weights - weights.detach()
         found: dict[str, list[Tensor]] = {"weights": [], "flicker": [], "shot": []}
         for g, significance in enumerate(geometry.significance):
-            clean = mean[g][at] + moved / (geometry.groups * float(significance))
-            column = clean + (sigma[g][at] + moved * slope[g][at]) * self._normals(clean)
+            clean = looked_up(mean[g], at) + moved / (geometry.groups * float(significance))
+            column = clean + (looked_up(sigma[g], at) + moved * looked_up(slope[g], at)) * self._normals(clean)
             share: Tensor | float = 1.0
             if self.standing.wires is not None:
                 wires = self.standing.wires.scaled(self.scale)
@@ -106,7 +107,7 @@ class _Noisy:
             found["weights"].append(column if geometry.paired else column - tables.base)
             for name, variance in (("flicker", quiet if self.simulation.flickers else None), ("shot", shot)):
                 if variance is not None:
-                    found[name].append(variance[g][at] * share * share)
+                    found[name].append(looked_up(variance[g], at) * share * share)
         lines = {name: torch.cat(parts) if parts else None for name, parts in found.items()}
         assert lines["weights"] is not None
         return Panel(weights=lines["weights"], flicker=lines["flicker"], shot=lines["shot"])

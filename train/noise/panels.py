@@ -17,7 +17,7 @@ from torch import Tensor
 from tetrit.hardware import Crossbar
 from tetrit.sim.crossbar.arrays import Arrays
 from tetrit.sim.crossbar.mapping import levels
-from tetrit.train.noise.cells import Cells
+from tetrit.train.noise.cells import Cells, looked_up
 from tetrit.train.noise.geometry import Geometry
 from tetrit.train.noise.statistics import LevelStatistics, level_statistics
 from tetrit.train.noise.wires import Wires
@@ -130,10 +130,13 @@ def by_statistics(
     """
     n_in = integers.shape[1]
     at = tables.index(integers)
-    mean, sigma, quiet = (values[:, at] for values in tables.net)
+    mean, sigma, quiet = (looked_up(values, at) for values in tables.net)
     z = normals(geometry.groups * geometry.n_out, n_in).reshape(mean.shape)
     weights = mean + sigma * z
-    noises = {"flicker": quiet if flicker else None, "shot": tables.weight["shot"].sum(1)[:, at] if shot else None}
+    noises = {
+        "flicker": quiet if flicker else None,
+        "shot": looked_up(tables.weight["shot"].sum(1), at) if shot else None,
+    }
     if wires is not None:
         share = wires.share[0]
         weights = weights * share + wires.rest[0]
@@ -176,12 +179,13 @@ def by_cells(geometry: Geometry, cells: Cells, integers: Tensor, wires: Wires | 
     """
     base = geometry.machine.window[0] / geometry.machine.level_siemens
     n_in = integers.shape[1]
-    level = geometry.constant("level_of", integers.device)
-    at = (integers - geometry.integers[0]).clamp(0, level.shape[-1] - 1).long()
-    found = cells.read(level[:, :, at])
+    table = geometry.constant("level_of", integers.device)
+    at = (integers - geometry.integers[0]).clamp(0, table.shape[-1] - 1).long()
+    level = looked_up(table, at)
+    found = cells.read(level)
     own = found.levels
     if scale != 1.0:
-        ideal = level[:, :, at] + base
+        ideal = level + base
         own = ideal + scale * (own - ideal)
     noises = {name: v for name, v in (("flicker", found.flicker), ("shot", found.shot)) if v is not None}
     weights = own[:, 0] - own[:, 1] if geometry.paired else own[:, 0]
