@@ -99,7 +99,7 @@ class _Conv(NoiseAwareLayer):
     def check_input(self, x: Tensor) -> None:
         """Raise InvalidValueError if there are not as many channels or axes, or if the kernel has no place."""
         if x.ndim not in (self.spatial + 1, self.spatial + 2) or x.shape[-self.spatial - 1] != self.in_channels:
-            sizes = ", ".join(("length",) if self.spatial == 1 else ("height", "width"))
+            sizes = "length" if self.spatial == 1 else "height, width"
             raise InvalidValueError(
                 f"the input of layer '{self.label}' must have shape ([n,] {self.in_channels}, {sizes}), "
                 f"got {tuple(x.shape)}"
