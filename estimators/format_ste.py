@@ -13,17 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import _kernels
+from tetrit.estimators._band import band_gradient
 from tetrit.estimators._rows import (
     checked_axis,
     from_rows,
     gradient,
-    gradient_out,
     latent,
     scale_array,
     to_rows,
 )
 from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chunks
-from tetrit.estimators._values import in_one_pass
+from tetrit.estimators._values import filled
 from tetrit.estimators.base import Estimator, Pullback, Quantized
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.RealFormat))
@@ -123,26 +123,21 @@ class FormatSTE(Estimator):
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return `grad_out` where the forward pass does not saturate, else 0."""
         x = latent(w)
-        gradient(grad_out, x.shape)
-        return self._gradients(x, self._scales(x, to_rows(x, self.axis)), grad_out, out)[0]
+        gradient(grad_out, x.shape)  # before any work
+        rows = to_rows(x, self.axis)
+        return self._gradients(x, rows, self._scales(x, rows), grad_out, out)[0]
 
     def _gradients(
         self,
         x: NDArray[Any],
+        rows: NDArray[Any],
         scales: NDArray[np.float64],
         grad_out: ArrayLike,
         out: NDArray[Any] | None,
         _: bool = True,
     ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-        rows, limits = to_rows(x, self.axis), scales * self._format.max_value
-        result = gradient_out(
-            gradient(grad_out, x.shape),
-            self.axis,
-            out,
-            lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into),
-            w=x,
-        )
-        return result, {}
+        """Return `grad_out` where the magnitude is within the format's largest value, else 0."""
+        return band_gradient(x, rows, self.axis, scales * self._format.max_value, grad_out, out), {}
 
     def start(self, w: ArrayLike) -> tuple[Self, NDArray[Any]]:
         """Return the estimator with the scales that it finds for `w`, and `w`."""
@@ -200,10 +195,10 @@ class FormatSTE(Estimator):
     def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
         """Do what the base class says; the scale is looked for once."""
         x = latent(w)
-        scales = self._scales(x, to_rows(x, self.axis))
+        rows, fmt = to_rows(x, self.axis), self._format
+        scales = self._scales(x, rows)
         exact = bool((np.frexp(scales)[0] == 0.5).all())
-        fmt = self._format
+        given = rows, scales, exact, fmt.max_value, *fmt.nearest_tables
         with np.errstate(over="ignore"):  # infinities are held like anything beyond the format's ends
-            tables = fmt.nearest_tables
-            values = in_one_pass(x, self.axis, out, _kernels.rounded, scales, exact, fmt.max_value, *tables)
-        return values, partial(self._gradients, x, scales)
+            values = filled(rows, x.shape, self.axis, out, lambda into: run(_kernels.rounded, *given, into))
+        return values, partial(self._gradients, x, rows, scales)

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks
-from tetrit.estimators import _kernels
+from tetrit.estimators._band import band_gradient
 from tetrit.estimators._rows import (
     checked_axis,
     copied,
     from_rows,
     gradient,
-    gradient_out,
     latent,
     plain_rows,
     scale_array,
@@ -106,14 +105,7 @@ class _Uniform(Estimator):
         _: bool = True,
     ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """Return `grad_out` where the magnitude is within the limit, else 0."""
-        result = gradient_out(
-            gradient(grad_out, x.shape),
-            self.axis,
-            out,
-            lambda grad, into: run(_kernels.band_backward, rows, grad, limits, into),
-            w=x,
-        )
-        return result, {}
+        return band_gradient(x, rows, self.axis, limits, grad_out, out), {}
 
     @property
     def ends(self) -> tuple[float, float, float]:

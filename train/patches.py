@@ -1,13 +1,25 @@
 """Convolutions as products of matrices."""
 
-__all__ = ["Patches", "as_matrix"]
+__all__ = ["Patches", "as_matrix", "places"]
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
+
+
+def _reach(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
+    return tuple(gap * (taps - 1) + 1 for taps, gap in zip(kernel, dilation, strict=True))
+
+
+def places(
+    sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, ...]:
+    """Return how many places a kernel has along each axis of a padded image; below 1 where it has none."""
+    reach = _reach(kernel, dilation)
+    return tuple((n - k) // step + 1 for n, k, step in zip(sizes, reach, stride, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,13 +42,12 @@ class Patches:
     @cached_property
     def reach(self) -> tuple[int, ...]:
         """How far a kernel reaches."""
-        return tuple(gap * (taps - 1) + 1 for taps, gap in zip(self.kernel, self.dilation, strict=True))
+        return _reach(self.kernel, self.dilation)
 
     @cached_property
     def places(self) -> tuple[int, ...]:
         """Shape of an image of results."""
-        sizes = self.images.shape[2:]
-        return tuple((n - k) // step + 1 for n, k, step in zip(sizes, self.reach, self.stride, strict=True))
+        return places(self.images.shape[2:], self.kernel, self.stride, self.dilation)
 
     def __len__(self) -> int:
         """Return the number of vectors."""

@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.estimators._kernels import band_backward
+from tetrit.estimators._band import band_gradient
 from tetrit.estimators._rows import checked_axis, gradient, gradient_out, latent, scale_array, to_rows
-from tetrit.estimators._run import run
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.grids._places import Grid, grid_codes, grid_values, nearest_grid
 from tetrit.estimators.grids._quantile import quantiles_and_largest
@@ -119,7 +118,7 @@ class POST(Estimator):
         if self.straight_through:
             return gradient_out(g, None, out, lambda grad, into: np.copyto(into, grad))
         rows, alphas = self._alphas(x)
-        return gradient_out(g, self.axis, out, lambda grad, into: run(band_backward, rows, grad, alphas, into), w=x)
+        return band_gradient(x, rows, self.axis, alphas, g, out)
 
     @property
     def straight_through(self) -> bool:

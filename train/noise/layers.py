@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tetrit.errors import InvalidValueError
 from tetrit.train.noise.extended import NoiseAwareLayer
-from tetrit.train.patches import Patches
+from tetrit.train.patches import Patches, places
 from tetrit.train.qat.layers import LowBitConv1d, LowBitConv2d, LowBitLayer, LowBitLinear
 
 
@@ -83,14 +83,10 @@ class _Conv(NoiseAwareLayer):
         return x if x.ndim == self.spatial + 2 else x[None]
 
     def _output_shape(self, x: Tensor) -> tuple[int, ...]:
-        sides = self._sides()
-        found = []
-        for axis in range(self.spatial):
-            at = self.spatial - 1 - axis
-            length = x.shape[x.ndim - self.spatial + axis] + sides[2 * at] + sides[2 * at + 1]
-            reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-            found.append((length - reach) // self.stride[axis] + 1)
-        return tuple(found)
+        sides = self._sides()  # of the last axis first
+        padding = [sum(sides[2 * at : 2 * at + 2]) for at in reversed(range(self.spatial))]
+        sizes = [n + more for n, more in zip(x.shape[-self.spatial :], padding, strict=True)]
+        return places(sizes, self.kernel_size, self.stride, self.dilation)
 
     def broadcast(self, values: Tensor) -> Tensor:
         """Return the values with an axis for each of an image's."""

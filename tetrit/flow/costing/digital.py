@@ -11,7 +11,7 @@ from tetrit.hls.mapping import NetworkMapping, Traffic
 from tetrit.sim.cost import Prices, SimdPrices
 from tetrit.sim.cost.area import machine_area
 from tetrit.sim.cost.figure import Figure, Origin
-from tetrit.sim.cost.memory import MEMORY_NAMES, Sram, memories, sram
+from tetrit.sim.cost.memory import MEMORY_NAMES, Sram, memories, price_origins, sram
 
 NODE_NM, _VOLTAGE_V = 130.0, 1.2
 """Node and supply of the cells, and of the macros of memories."""
@@ -102,26 +102,23 @@ def _at(entry: tuple[Memory, int, int], target: Target) -> Sram | None:
     )
 
 
-def _word(memory: Memory, word_bits: int, verb: str, model: Figure) -> Figure:
-    """Return the energy of a word as the machine has it: the model's own figure if it is that, else what it says."""
-    if memory.energy_source == model.source:
-        return model
+def _stated(memory: Memory, word_bits: int, verb: str, origin: Origin) -> Figure:
+    """Return the energy of a word as the machine's file has it."""
     per_bit = memory.read_pj_per_bit if verb == "read" else memory.write_pj_per_bit
-    origin: Origin = "assumed"  # what the machine's file says is its author's
     return Figure(value=per_bit * word_bits, unit="pJ", origin=origin, source=memory.energy_source or "not stated")
 
 
 def _words(machine: ShiftArray | SimdEngine, target: Target) -> dict[str, dict[str, tuple[Figure, Figure | None]]]:
     """Return the energy of a word of each scratchpad, read and written, at both nodes."""
-    found = {}
+    found, origins = {}, price_origins(machine)
     for field, (memory, word_bits, ports) in memories(machine).items():
         model, there = sram(memory.size_bytes, word_bits, ports=ports), _at((memory, word_bits, ports), target)
         entry: dict[str, tuple[Figure, Figure | None]] = {}
         for verb in ("read", "write"):
-            own = _word(memory, word_bits, verb, getattr(model, verb))
-            if own is getattr(model, verb):
-                entry[verb] = own, None if there is None else getattr(there, verb)
+            if origins[MEMORY_NAMES[field]] == "modelled":
+                entry[verb] = getattr(model, verb), None if there is None else getattr(there, verb)
             else:
+                own = _stated(memory, word_bits, verb, origins[MEMORY_NAMES[field]])
                 entry[verb] = own, _moved(own, target)
         found[field] = entry
     return found
