@@ -3,7 +3,7 @@
 Forward and backward of one 1024 x 1024 float32 weight, in one process and in turns. The hand-written code is the
 shortest that we could write for the same rule with `detach`; Brevitas' quantiser is its nearest one. The training step
 is that of an MLP 784-256-10 at batch 128 with SGD, weights (and, in the last rows, activations too) quantised. `qkr` is
-measured in processor time on one thread: its products are float64 in a fixed order, the hand-written ones float32.
+measured in processor time on one thread: its forward product is float64 in a fixed order, all others are float32.
 """
 
 import statistics

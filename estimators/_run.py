@@ -8,6 +8,7 @@ __all__ = [
     "parted",
     "run",
     "run_rows",
+    "spread",
     "sum_chunks",
     "sums_of_magnitudes",
 ]
@@ -23,7 +24,7 @@ from tetrit.estimators import _kernels
 from tetrit.parallel import lent_team, run_items
 
 _ALONE = 1 << 18
-"""Arrays up to this size are done by the calling thread: starting others would cost more than they save."""
+"""Work up to that on so many elements is done by the calling thread: starting others would cost more than they save."""
 
 _PARTS = 16, 8, 4, 2
 _PART = 1 << 12
@@ -43,13 +44,16 @@ def chunk_count(n: int) -> int:
 
 def run(kernel: Callable[..., None], rows: NDArray[Any], *args: Any) -> None:
     """Call ``kernel(rows, *args, first, last)`` so that every chunk of every row is done once."""
-    _spread(kernel, (rows, *args), rows.shape[0] * chunk_count(rows.shape[1]), min(_kernels.CHUNK, rows.shape[1]))
+    spread(kernel, (rows, *args), rows.shape[0] * chunk_count(rows.shape[1]), min(_kernels.CHUNK, rows.shape[1]))
 
 
-def _spread(kernel: Callable[..., Any], args: tuple[Any, ...], n: int, size: int) -> bool:
-    """Call ``kernel(*args, first, last)`` so that each of `n` items is done once; return whether no call gave False."""
+def spread(kernel: Callable[..., Any], args: tuple[Any, ...], n: int, size: int) -> bool:
+    """Call ``kernel(*args, first, last)`` so that each of `n` items is done once; return whether no call gave False.
+
+    An item takes about as long as `size` elements of an array.
+    """
     team = lent_team()
-    if team is not None or args[0].size <= _ALONE:
+    if team is not None or n * size <= _ALONE:
         return native.run(team, kernel, args, n, size)
     found: list[bool] = []
     run_items(lambda first, last: found.append(native.call(kernel, args, first, last)), n, size)
@@ -63,7 +67,7 @@ def by_rows(rows: NDArray[Any]) -> bool:
 
 def run_rows(kernel: Callable[..., bool], rows: NDArray[Any], *args: Any) -> bool:
     """Call ``kernel(rows, *args, first, last)`` so that every row is done once; return whether all calls gave True."""
-    return _spread(kernel, (rows, *args), *rows.shape)
+    return spread(kernel, (rows, *args), *rows.shape)
 
 
 def parted(rows: NDArray[Any]) -> NDArray[Any]:

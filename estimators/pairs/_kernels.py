@@ -15,7 +15,7 @@ Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Codes: TypeAlias = NDArray[np.uint8]
 
-_DEPTH, _WIDTH = 64, 64  # terms and columns of a panel: 32 KiB
+_DEPTH, _WIDTH = 64, 256  # terms and columns of a panel: 128 KiB, for the second cache
 _ROWS = 64  # that share a panel
 
 
@@ -134,26 +134,23 @@ def _add_one(factors: Doubles, terms: Doubles, target: Doubles) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _widened(source: Floats, target: Doubles) -> None:
-    for k in range(source.size):
-        target[k] = source[k]
-
-
-@njit(cache=True, nogil=True)
-def _product_rows(left: Floats, right: Floats, factors: Doubles, panel: Doubles, out: Doubles) -> None:
-    """Write left right for a few rows: by panels of `right`, in float64, that the first cache holds for all of them."""
+def _product_rows(left: Floats, right: Floats, first: int, factors: Doubles, panel: Doubles, out: Doubles) -> None:
+    """Write the rows from `first` on of left^T right: by panels of `right`, in float64, which all of them share."""
     n_rows, n = out.shape
     out[:] = 0.0
     for start in range(0, n, _WIDTH):
         stop = min(n, start + _WIDTH)
-        for t in range(0, left.shape[1], _DEPTH):
-            depth = min(_DEPTH, left.shape[1] - t)
+        for t in range(0, left.shape[0], _DEPTH):
+            depth = min(_DEPTH, left.shape[0] - t)
             terms = panel[: depth * (stop - start)].reshape(depth, stop - start)
             for k in range(depth):
-                _widened(right[t + k, start:stop], terms[k])
+                for c in range(stop - start):
+                    terms[k, c] = right[t + k, start + c]
             for r in range(0, n_rows, 4):
-                for i in range(min(4, n_rows - r)):
-                    _widened(left[r + i, t : t + depth], factors[i, :depth])
+                some = left[t : t + depth, first + r : first + min(n_rows, r + 4)]
+                for k in range(depth):
+                    for i in range(some.shape[1]):
+                        factors[i, k] = some[k, i]
                 if r + 4 <= n_rows:
                     a, b, c, d = out[r], out[r + 1], out[r + 2], out[r + 3]
                     _add_four(factors, terms, a[start:stop], b[start:stop], c[start:stop], d[start:stop])
@@ -164,34 +161,35 @@ def _product_rows(left: Floats, right: Floats, factors: Doubles, panel: Doubles,
 
 @njit(cache=True, nogil=True)
 def products(left: Floats, right: Floats, out: Doubles, first: int, last: int) -> None:
-    """Write sum_t left[h, r, t] right[h, t, n], added in the order of t, into the rows (h, r) `first` to before `last`.
+    """Write sum_t left[h, t, r] right[h, t, n], added in the order of t, into the rows (h, r) `first` to before `last`.
 
     Float64, no multiplication and addition in one.
     """
-    rows = left.shape[1]
+    rows = left.shape[2]
     factors, panel = np.empty((4, _DEPTH)), np.empty(_DEPTH * _WIDTH)
     item = first
     while item < last:
         h, r = item // rows, item % rows
         stop = min(rows, r + _ROWS, r + last - item)
-        _product_rows(left[h, r:stop], right[h], factors, panel, out[h, r:stop])
+        _product_rows(left[h], right[h], r, factors, panel, out[h, r:stop])
         item += stop - r
 
 
 @njit(cache=True, nogil=True)
 def quantized_products(left: Floats, right: Floats, half: float, out: Floats, first: int, last: int) -> bool:
-    """Write the values that `tetrit.estimators.StatsQ` gives every row of `products`; False, and stop, at an overflow.
+    """Write the values that `tetrit.estimators.StatsQ` gives every row of `products`.
 
-    `half` is half the number of values. A row has one chunk at most.
+    False, and stop, where a magnitude or their sum is not finite. `half` is half the number of values. A row has one
+    chunk at most.
     """
-    rows, n = left.shape[1], right.shape[2]
+    rows, n = left.shape[2], right.shape[2]
     factors, panel, lanes = np.empty((4, _DEPTH)), np.empty(_DEPTH * _WIDTH), np.empty(LANES)
     held = np.empty((_ROWS, n))
     item = first
     while item < last:
         h, r = item // rows, item % rows
         stop = min(rows, r + _ROWS, r + last - item)
-        _product_rows(left[h, r:stop], right[h], factors, panel, held[: stop - r])
+        _product_rows(left[h], right[h], r, factors, panel, held[: stop - r])
         for i in range(stop - r):
             lane_sums(held[i], lanes)
             total = lane_total(lanes)

@@ -12,11 +12,11 @@ from tetrit import checks
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._kernels import CHUNK
 from tetrit.estimators._rows import gradient, latent
+from tetrit.estimators._run import spread
 from tetrit.estimators._values import checked, stored
 from tetrit.estimators.base import Estimator, Quantized
 from tetrit.estimators.deterministic.statsq import StatsQ
 from tetrit.estimators.pairs import _kernels
-from tetrit.parallel import run_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +97,14 @@ class QKR(Estimator):
         """Return W_q^T W_k of every head, float64 (heads, d_model, d_model), bit-exact."""
         x = _projections(w)
         with np.errstate(over="ignore", invalid="ignore"):
-            products = _products(_doubles(x[0].swapaxes(1, 2)), _doubles(x[1]))
+            products = _products(_wide(x[0]), _wide(x[1]))
         if not np.isfinite(products).all():
             raise InvalidValueError("`w` must have products that float64 can hold, got an overflow")
         return products
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in float64 or rounded once into `out`, without holding the products."""
-        x = _projections(w)
+        x = latent(w)
         shape = self.value_shape(x.shape)
         if out is not None:
             checked(out, shape)
@@ -116,16 +116,11 @@ class QKR(Estimator):
         return super().forward(x, out=out)
 
     def _fill(self, x: NDArray[Any], into: NDArray[Any]) -> bool:
-        """Write the values; return whether no sum of magnitudes overflowed."""
-        left, right = _doubles(x[0].swapaxes(1, 2)), _doubles(x[1])
-        half, found = 2.0 ** (self.bits - 1), list[bool]()
+        """Write the values; return whether all of `x` and the sums of magnitudes were finite."""
+        left, right = _wide(x[0]), _wide(x[1])
+        args = left, right, 2.0 ** (self.bits - 1), into
         with np.errstate(over="ignore", invalid="ignore"):
-            run_items(
-                lambda i, j: found.append(_kernels.quantized_products(left, right, half, into, i, j)),
-                left.shape[0] * left.shape[1],
-                _effort(right),
-            )
-        return all(found)
+            return spread(_kernels.quantized_products, args, left.shape[0] * left.shape[2], _effort(right))
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the gradients of W_q and W_k, of the shape of `w`."""
@@ -135,15 +130,22 @@ class QKR(Estimator):
         if out is not None:
             apart = {"grad_out": g, "w": x}
             checks.output(out, x.shape, g.dtype, apart=apart, may_be_same=True)
-        inner = np.ascontiguousarray(g, np.float64 if g.dtype == np.float16 else None)
+        inner = _wide(g)
         if self.cga is not None:
-            rows = self.product(x).reshape(heads * n, n)
-            inner = self._rows_quantizer.backward(rows, inner.reshape(rows.shape)).reshape(g.shape)
+            inner = self.product_gradient(x, inner)
         result = np.empty(x.shape)
         with np.errstate(over="ignore", invalid="ignore"):
-            result[0] = _products(inner, _doubles(x[1].swapaxes(1, 2))).swapaxes(1, 2)  # (G W_k^T)^T
-            result[1] = _products(_doubles(x[0]), inner)
+            result[0] = _products(inner.swapaxes(1, 2), _wide(x[1].swapaxes(1, 2))).swapaxes(1, 2)  # (G W_k^T)^T
+            result[1] = _products(_wide(x[0]).swapaxes(1, 2), inner)
             return result.astype(g.dtype, copy=False) if out is None else stored(result, out)
+
+    def product_gradient(self, w: ArrayLike, grad_out: ArrayLike) -> NDArray[Any]:
+        """Return the gradient of P, of the shape and dtype of `grad_out`: 0 where `cga` freezes, else `grad_out`."""
+        products = self.product(w)
+        heads, n = products.shape[:2]
+        rows = products.reshape(heads * n, n)
+        g = gradient(grad_out, products.shape)
+        return self._rows_quantizer.backward(rows, g.reshape(rows.shape)).reshape(products.shape)
 
     def value_shape(self, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (heads, d_model, d_model)."""
@@ -160,16 +162,16 @@ def _effort(right: NDArray[Any]) -> int:
     return int(right.shape[1] * right.shape[2]) // 16 + 1
 
 
-def _doubles(x: NDArray[Any]) -> NDArray[np.float64]:
-    return np.ascontiguousarray(x, np.float64)
+def _wide(x: NDArray[Any]) -> NDArray[Any]:
+    """Return the array C-contiguous, float16 as float64."""
+    return np.ascontiguousarray(x, np.float64 if x.dtype == np.float16 else None)
 
 
 def _products(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-    """Return sum_t left[:, r, t] right[:, t, n] as (heads, r, n); the arrays are C-contiguous."""
-    out = np.empty((left.shape[0], left.shape[1], right.shape[2]))
-    n_rows = out.shape[0] * out.shape[1]
+    """Return sum_t left[:, t, r] right[:, t, n] as (heads, r, n)."""
+    out = np.empty((left.shape[0], left.shape[2], right.shape[2]))
     if out.size:
-        run_items(lambda i, j: _kernels.products(left, right, out, i, j), n_rows, _effort(right))
+        spread(_kernels.products, (left, right, out), out.shape[0] * out.shape[1], _effort(right))
     return out
 
 

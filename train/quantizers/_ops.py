@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from tetrit.estimators.base import Estimator, Pullback
 from tetrit.train.quantizers import _golden
-from tetrit.train.quantizers.rules import rounded, rule_of
+from tetrit.train.quantizers.rules import rounded, rule_of, serves_cpu
 
 
 def _forward(
@@ -38,7 +38,7 @@ def _backward(
     latent: bool = True,
     pullback: Pullback | None = None,
 ) -> list[Tensor]:
-    if w.is_cpu:
+    if w.is_cpu and not serves_cpu(e):
         return _golden.backward(e, w, grad, [p.dtype for p in learned], latent=latent, pullback=pullback)
     return rule_of(e).backward(e, w, grad, learned)
 

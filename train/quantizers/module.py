@@ -27,11 +27,12 @@ class Quantizer(nn.Module):
     (``estimator(w).values``), both rounded once to the dtype of `w` (bfloat16: through float32). The gradient is
     ``estimator.backward``, that of learned fields ``estimator.parameter_gradients``.
 
-    Contract: on the CPU forward and backward are those of the golden estimator, bit for bit, with `torch.compile` too.
-    On other devices the same rule runs in tensor operations without waiting for the device: forward the same bits (the
-    sine of `biper` and the powers of `nupes` but for their last places), gradients within float32 rounding; there, a
-    NaN or an infinity in `w` gives values that are not finite instead of raising an error. The backward pass saves `w`
-    and no other tensor of its size. Second derivatives raise an error.
+    Contract: on the CPU forward and backward are those of the golden estimator, bit for bit, with `torch.compile` too;
+    only the gradient of `qkr`, two matrix products, is PyTorch's, within the rounding of their sums. On other devices
+    the same rule runs in tensor operations without waiting for the device: forward the same bits (the sine of `biper`
+    and the powers of `nupes` but for their last places), gradients within float32 rounding; there, a NaN or an infinity
+    in `w` gives values that are not finite instead of raising an error. The backward pass saves `w` and no other tensor
+    of its size. Second derivatives raise an error.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ units in the last place of float64), and its gradient within float32 rounding, o
 waiting for it.
 """
 
-__all__ = ["Drawing", "Rule", "rounded", "rule_of"]
+__all__ = ["Drawing", "Rule", "rounded", "rule_of", "serves_cpu"]
 
 from tetrit.train.quantizers.rules import (
     adaptive,
@@ -24,7 +24,7 @@ from tetrit.train.quantizers.rules import (
     uniform,
 )
 from tetrit.train.quantizers.rules._tensors import rounded
-from tetrit.train.quantizers.rules.base import Drawing, Rule, register, rule_of
+from tetrit.train.quantizers.rules.base import Drawing, Rule, register, rule_of, serves_cpu
 
 _FAMILIES = (
     adaptive,

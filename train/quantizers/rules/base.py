@@ -1,6 +1,6 @@
 """What a torch rule is, with and without random draws, and the list of those that exist."""
 
-__all__ = ["Drawing", "Rule", "field_gradients", "field_values", "register", "rule_of"]
+__all__ = ["Drawing", "Rule", "field_gradients", "field_values", "register", "rule_of", "serves_cpu"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,8 @@ class Rule(ABC):
     """
 
     name: ClassVar[str]
+    serves_cpu: ClassVar[bool] = False
+    """Whether `backward` serves tensors of the CPU too: one of matrix products, for which torch is the faster."""
 
     @abstractmethod
     def values(self, e: Any, w: Tensor, learned: Sequence[Tensor]) -> Tensor:
@@ -85,6 +87,12 @@ _RULES: dict[str, Rule] = {}
 def register(*rules: Rule) -> None:
     """Make `rule_of` know these rules."""
     _RULES.update((rule.name, rule) for rule in rules)
+
+
+def serves_cpu(estimator: Estimator) -> bool:
+    """Return whether the rule of the estimator's class, if it has one, is for tensors of the CPU too."""
+    rule = _RULES.get(estimator.name)
+    return rule is not None and rule.serves_cpu
 
 
 def rule_of(estimator: Estimator) -> Rule:

@@ -13,6 +13,7 @@ from torch import Tensor
 from tetrit import formats
 from tetrit.estimators import StatsQ
 from tetrit.estimators.pairs import QKR, Fairy
+from tetrit.train.quantizers._golden import array
 from tetrit.train.quantizers.rules._tensors import (
     from_rows,
     largest_magnitudes,
@@ -58,18 +59,28 @@ class _Fairy(Rule):
 
 class _QKR(Rule):
     name: ClassVar[str] = "qkr"
+    serves_cpu: ClassVar[bool] = True
 
     def values(self, e: QKR, w: Tensor, learned: Sequence[Tensor]) -> Tensor:
         rows, inner = _products(e, w)
         return rule_of(inner).values(inner, rows, ()).reshape(e.value_shape(tuple(w.shape)))
 
     def backward(self, e: QKR, w: Tensor, grad: Tensor, learned: Sequence[Tensor]) -> list[Tensor]:
-        query, key = w.double()
-        g = grad.double()
-        if e.cga is not None:
-            rows, inner = _products(e, w)
-            g = rule_of(inner).backward(inner, rows, g.reshape(rows.shape), ())[0].reshape(g.shape)
-        return [rounded(torch.stack([key @ g.transpose(1, 2), query @ g]), grad.dtype)]
+        wide = torch.promote_types(torch.promote_types(w.dtype, grad.dtype), torch.float32)
+        query, key = w.to(wide).contiguous()  # in the same order of memory a product adds in the same order
+        g = (grad if e.cga is None else _product_gradient(e, w, grad)).to(wide).contiguous()
+        result = torch.empty(w.shape, dtype=wide, device=w.device)
+        torch.bmm(key, g.transpose(1, 2), out=result[0])  # autocast leaves a product alone that has an `out`
+        torch.bmm(query, g, out=result[1])
+        return [rounded(result, grad.dtype)]
+
+
+def _product_gradient(e: QKR, w: Tensor, grad: Tensor) -> Tensor:
+    """Return the gradient of the products, 0 where they are frozen."""
+    if w.is_cpu:
+        return torch.from_numpy(e.product_gradient(array(w), array(grad)))
+    rows, inner = _products(e, w)
+    return rule_of(inner).backward(inner, rows, grad.reshape(rows.shape), ())[0].reshape(grad.shape)
 
 
 def _products(e: QKR, w: Tensor) -> tuple[Tensor, StatsQ]:
