@@ -29,8 +29,6 @@ __all__ = [
     "nested_backward",
     "nested_codes",
     "nested_values",
-    "rounded",
-    "rounding_errors",
     "row_totals",
     "scaled",
 ]
@@ -41,8 +39,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
-from tetrit.formats._kernels import nearest
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -205,117 +201,6 @@ def band_backward(x: Floats, grad: Floats, limits: Doubles, out: Floats, first: 
         part, part_grad, part_out, limit = x[r, i:j], grad[r, i:j], out[r, i:j], limits[r]
         for k in range(part.size):
             part_out[k] = part_grad[k] if abs(np.float64(part[k])) <= limit else 0.0
-
-
-@njit(cache=True, nogil=True)
-def _in_units(x: Doubles, scale: float, exact: bool, out: Doubles) -> None:
-    """Write x / scale; `exact` says that the scale is a power of two, with whose inverse a product gives the same."""
-    if exact:
-        inverse = 1.0 / scale
-        for k in range(x.size):
-            out[k] = x[k] * inverse
-    else:
-        for k in range(x.size):
-            out[k] = x[k] / scale
-
-
-@njit(cache=True, nogil=True)
-def rounding_errors(
-    x: Floats,
-    factors: Doubles,
-    scales: Doubles,
-    exact: bool,
-    kind: int,
-    dropped: int,
-    table_rows: Words,
-    keys: Words,
-    starts: Words,
-    values: Doubles,
-    parts: Doubles,
-    first: int,
-    last: int,
-) -> None:
-    """Write the sum of squared errors of every chunk at each of a row's scales, in units of its own.
-
-    Parameters
-    ----------
-    x : array, shape (rows, row length)
-    factors : array of float64, shape (rows, 2)
-        A row is taken times one, then times the other.
-    scales : array of float64, shape (rows, scales)
-    exact : bool
-        Whether all scales are powers of two.
-    kind, dropped, table_rows, keys, starts, values
-        See `nearest` of the formats.
-    parts : array of float64, shape (rows, scales, chunks)
-    """
-    lanes = np.empty((scales.shape[1], LANES))
-    whole, units, found = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    for item in range(first, last):
-        r, c, i, j = chunk_at(item, x.shape[1])
-        lanes[:] = 0.0
-        for start in range(i, j, BLOCK):
-            block = x[r, start : min(j, start + BLOCK)]
-            n = block.size
-            own, unit, value = whole[:n], units[:n], found[:n]
-            for k in range(n):
-                own[k] = np.float64(block[k]) * factors[r, 0] * factors[r, 1]
-            for q in range(scales.shape[1]):
-                scale, sums = scales[r, q], lanes[q]
-                _in_units(own, scale, exact, unit)
-                nearest(unit.view(np.uint64), kind, dropped, table_rows, keys, starts, values, value)
-                for k in range(n):
-                    error = value[k] * scale - own[k]
-                    value[k] = error * error
-                full = n // LANES * LANES
-                for b in range(0, full, LANES):
-                    some = value[b : b + LANES]
-                    for k in range(LANES):
-                        sums[k] += some[k]
-                for k in range(n - full):
-                    sums[k] += value[full + k]
-        for q in range(scales.shape[1]):
-            parts[r, q, c] = lane_total(lanes[q])
-
-
-@njit(cache=True, nogil=True)
-def rounded(
-    x: Floats,
-    scales: Doubles,
-    exact: bool,
-    largest: float,
-    kind: int,
-    dropped: int,
-    table_rows: Words,
-    keys: Words,
-    starts: Words,
-    values: Doubles,
-    out: Floats,
-    first: int,
-    last: int,
-) -> None:
-    """Write the nearest value of a format to x / scale, held within +-largest, times the row's scale.
-
-    The tables are those of `rounding_errors`.
-    """
-    own, units, found = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        scale = scales[r]
-        for start in range(i, j, BLOCK):
-            block, target = x[r, start : min(j, start + BLOCK)], out[r, start : min(j, start + BLOCK)]
-            n = block.size
-            unit, value = units[:n], found[:n]
-            for k in range(n):
-                own[k] = block[k]
-            _in_units(own[:n], scale, exact, unit)
-            for k in range(n):
-                y = unit[k]
-                y = largest if y > largest else y
-                unit[k] = -largest if y < -largest else y
-            nearest(unit.view(np.uint64), kind, dropped, table_rows, keys, starts, values, value)
-            for k in range(n):
-                target[k] = value[k] * scale
 
 
 @njit(cache=True, nogil=True)

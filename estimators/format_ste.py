@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
-from tetrit.estimators import _kernels
 from tetrit.estimators._band import band_gradient
 from tetrit.estimators._rows import (
     checked_axis,
@@ -22,14 +21,14 @@ from tetrit.estimators._rows import (
     scale_array,
     to_rows,
 )
-from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chunks
+from tetrit.estimators._run import largest_magnitudes, run
 from tetrit.estimators._values import filled
 from tetrit.estimators.base import Estimator, Pullback, Quantized
+from tetrit.estimators.scales import _kernels, best_scales
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.RealFormat))
 _FINE = 8
 _OCTAVES = 6
-LEAST_EXPONENT, GREATEST_EXPONENT = -1022, 1023
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,29 +163,18 @@ class FormatSTE(Estimator):
 
     def _scales(self, x: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return one scale per row; x must be finite."""
-        largest = largest_magnitudes(rows)
-        if not np.isfinite(largest).all():
+        if self.scale is None:
+            scales = best_scales(rows, self._format, self.ratios(), power_of_two=self.power_of_two)
+            if not np.isfinite(scales).all():
+                checks.finite("w", x)
+            return scales
+        if not np.isfinite(largest_magnitudes(rows)).all():
             checks.finite("w", x)
-        if self.scale is not None:
-            if not isinstance(self.scale, float) and len(self.scale) != len(rows):
-                raise InvalidValueError(
-                    f"`scale` must be a number or a tuple of {len(rows)}, one per channel, got {len(self.scale)}"
-                )
-            return np.full(len(rows), self.scale) if isinstance(self.scale, float) else np.array(self.scale)
-        fraction, exponent = np.frexp(largest)
-        unit = np.where(fraction == 0, 1.0, 1.0 if self.power_of_two else fraction)
-        half = -exponent // 2
-        factors = np.ldexp(1.0, np.stack([half, -exponent - half], axis=1))  # normal numbers: any device has the same
-        scales = np.multiply.outer(unit, self.ratios())
-        parts = np.empty((*scales.shape, chunk_count(rows.shape[1])))
-        with np.errstate(over="ignore", invalid="ignore"):  # formats with infinities
-            run(_kernels.rounding_errors, rows, factors, scales, self.power_of_two, *self._format.nearest_tables, parts)
-            totals = sum_chunks(parts.reshape(scales.size, parts.shape[2])).reshape(scales.shape)
-        best = np.where(totals < np.inf, totals, np.inf).argmin(1)  # NaN: the format has no finite value there
-        found = np.take_along_axis(scales, best[:, np.newaxis], 1)[:, 0]
-        mantissa, places = np.frexp(found)
-        place = np.clip(places - 1 + exponent, LEAST_EXPONENT, GREATEST_EXPONENT)
-        return np.where(largest == 0, 1.0, np.ldexp(2.0 * mantissa, place))
+        if not isinstance(self.scale, float) and len(self.scale) != len(rows):
+            raise InvalidValueError(
+                f"`scale` must be a number or a tuple of {len(rows)}, one per channel, got {len(self.scale)}"
+            )
+        return np.full(len(rows), self.scale) if isinstance(self.scale, float) else np.array(self.scale)
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""

@@ -7,7 +7,7 @@ zeros, infinities and NaN are then ordinary cells and need no cases of their own
 from this object.
 """
 
-__all__ = ["Steps", "float_keys", "midpoints", "steps_from_borders", "to_odd_float64"]
+__all__ = ["Steps", "float_keys", "floats_from_keys", "midpoints", "steps_from_borders", "to_odd_float64"]
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -43,7 +43,7 @@ class Steps:
         """Return for every cell the first key among the *single-precision* bit patterns (same order, 32 bits wide)."""
         inf32 = 0x7F80_0000
         finite = np.clip(self.keys, ~_KEY_INF, _KEY_INF)
-        wide = _floats_from_keys(finite)
+        wide = floats_from_keys(finite)
         with np.errstate(over="ignore", under="ignore"):
             narrow = wide.astype(np.float32)
         bits = narrow.view(np.int32).astype(np.int64)
@@ -59,7 +59,7 @@ def float_keys(x: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(bits < 0, bits ^ np.int64(0x7FFF_FFFF_FFFF_FFFF), bits)
 
 
-def _floats_from_keys(keys: NDArray[np.int64]) -> NDArray[np.float64]:
+def floats_from_keys(keys: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the doubles that have these keys (the inverse of `float_keys`)."""
     bits = np.where(keys < 0, keys ^ np.int64(0x7FFF_FFFF_FFFF_FFFF), keys)
     return bits.view(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tetrit.errors import InvalidValueError
-from tetrit.formats._steps import Steps, to_odd_float64
+from tetrit.formats._steps import Steps, float_keys, floats_from_keys, to_odd_float64
 from tetrit.formats._tables import MANTISSA_BITS, Binades, Nearest, Search, Sticky, encoder_tables, nearest_tables
 from tetrit.formats.base import Format, output_array, read_only
 from tetrit.parallel import SMALL, run_blocks
@@ -82,6 +82,22 @@ class RealFormat(Format):
     def nearest_tables(self) -> Nearest:
         """What `tetrit.formats._kernels.nearest` takes to round float64 to values of the format."""
         return nearest_tables(self._tables64, self.values)
+
+    @cached_property
+    def magnitude_cells(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Borders between the values that magnitudes up to `max_value` round to, and those values, ascending.
+
+        What lies on a border may belong to either side. None where negative numbers are not rounded as positive ones.
+        """
+        keys, values = self._steps.keys, self.values[self._steps.codes]
+        greatest = float_keys(np.array([self.max_value]))[0]
+        above, below = np.searchsorted(keys, [0, -1], side="right")
+        upper, lower = keys[above:], -keys[:below][::-1]
+        upper, lower = upper[upper <= greatest], lower[lower <= greatest]
+        found, mirrored = values[above:][: upper.size + 1], values[: below + 1][::-1][: lower.size + 1]
+        if upper.size != lower.size or np.any(found != -mirrored) or np.any(abs(upper - lower) > 1):
+            return None
+        return read_only(floats_from_keys(upper)), read_only(found)
 
     @cached_property
     def has_nan(self) -> bool:  # noqa: D102

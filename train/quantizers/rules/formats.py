@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tetrit import formats
 from tetrit.estimators import FormatSTE
-from tetrit.estimators.format_ste import GREATEST_EXPONENT, LEAST_EXPONENT
+from tetrit.estimators.scales import GREATEST_EXPONENT, LEAST_EXPONENT
 from tetrit.train.quantizers.rules._formats import nearest
 from tetrit.train.quantizers.rules._tensors import (
     from_rows,
@@ -36,10 +36,10 @@ def _scales(e: FormatSTE, x: Tensor) -> Tensor:
     unit = torch.ones_like(finite) if e.power_of_two else torch.where(fraction == 0, 1.0, fraction)
     half = torch.div(-exponent, 2, rounding_mode="floor")
     scaled = x * power_of_two(half)[:, None] * power_of_two(-exponent - half)[:, None]
-    best, found = torch.full_like(unit, torch.inf), unit
+    best, found, held = torch.full_like(unit, torch.inf), unit, formats.get(e.format).max_value
     for ratio in e.ratios():
         scale = unit * number(ratio, x)
-        error = nearest(scaled / scale[:, None], e.format) * scale[:, None] - scaled
+        error = nearest((scaled / scale[:, None]).clamp(-held, held), e.format) * scale[:, None] - scaled
         total = ordered_sum(error * error)
         better = total < best
         best, found = torch.where(better, total, best), torch.where(better, scale, found)
