@@ -9,7 +9,6 @@ the border's own bin lie.
 
 __all__ = ["NO_EXPONENT", "PART", "binned_choices", "binned_parts", "rounded", "rounding_errors", "row_choices"]
 
-import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,6 +32,7 @@ NO_EXPONENT = -(1 << 30)
 _COUNT = 47  # the lowest bit of a bin's count, above the sum of its patterns
 _MANTISSA, _BIAS = 23, 127
 _NEAR = 2.0**-40  # more than the rounding of a border
+_OCTAVES = 32  # of bins below the largest magnitude that are told apart
 _BLOCK = 512  # of float64 several times over: with as much again they would not fit in the nearest cache
 
 
@@ -180,20 +180,17 @@ def _binned(bits: Words, kept: int, bins: Words) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _unpack(bins: Words, kept: int, counts: Integers, lows: Integers) -> None:
-    """Add to those of a row the counts of `_binned`, and the sums of the mantissa bits below the kept ones."""
-    for b in range(bins.size):
-        n = np.int64(bins[b] >> np.uint64(_COUNT))
-        counts[b] += n
-        lows[b] += np.int64(bins[b] & np.uint64((1 << _COUNT) - 1)) - n * (b << (_MANTISSA - kept))
-
-
-@njit(cache=True, nogil=True)
 def binned_parts(bits: Words, kept: int, bins: Words, first: int, last: int) -> None:
     """Write the histogram of each `PART` of the rows into (rows, parts, bins) of uint64."""
     for item in range(first, last):
         r, p = item // bins.shape[1], item % bins.shape[1]
         _binned(bits[r, p * PART : (p + 1) * PART], kept, bins[r, p])
+
+
+@njit(cache=True, nogil=True)
+def _power(exponent: int) -> float:
+    """Return 2^exponent, a normal number."""
+    return float(np.int64((exponent + 1023) << 52).view(np.float64))
 
 
 @njit(cache=True, nogil=True)
@@ -203,39 +200,47 @@ def _frexp(b: int, kept: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _edge(b: int, kept: int, exponent: int) -> float:
-    """Return the least magnitude of a bin in units of 2^exponent; 0 for that of all subnormals."""
-    if b < 1 << kept:
+def _edge(b: int, kept: int, floor: int, exponent: int) -> float:
+    """Return the least magnitude of a bin in units of 2^exponent; 0 for that of all up to `floor`."""
+    if b <= floor:
         return 0.0
-    return math.ldexp(float((1 << kept) + (b & ((1 << kept) - 1))), (b >> kept) - _BIAS - kept - exponent)
+    return float((1 << kept) + (b & ((1 << kept) - 1))) * _power((b >> kept) - _BIAS - kept - exponent)
 
 
 @njit(cache=True, nogil=True)
-def _bin_of(x: float, kept: int, exponent: int, least: int, end: int) -> int:
-    """Return the bin of x 2^exponent, or the nearer one of `least` and `end`."""
+def _bin_of(x: float, kept: int, exponent: int, floor: int, end: int) -> int:
+    """Return the bin of x 2^exponent, or the nearer one of `floor` and `end`."""
     b = int(np.float64(x).view(np.int64) >> (52 - kept)) + ((exponent - 1023 + _BIAS) << kept)
-    return min(max(b, least), end)
+    return min(max(b, floor), end)
 
 
 @njit(cache=True, nogil=True)
-def _totals(counts: Integers, lows: Integers, kept: int, top: int, heads: Doubles, sums: Doubles) -> float:
-    """Write how many magnitudes lie below every bin up to `top` + 1, and their sum; return a bound on all squares.
+def _totals(bins: Words, n: int, kept: int, floor: int, top: int, heads: Doubles, sums: Doubles) -> float:
+    """Write how many magnitudes lie below every bin from `floor` to `top` + 1, and their sum; bound all squares.
 
-    In units of 2^exponent of the bin `top`. All subnormals are in one bin, the last one of theirs.
+    In units of 2^exponent of the bin `top`. Up to `floor` all is one bin, whose sum counts as 0. `bins` has the
+    histograms of the parts of a row of `n`.
     """
-    least, exponent = (1 << kept) - 1, _frexp(top, kept)
+    exponent, mask = _frexp(top, kept), np.uint64((1 << _COUNT) - 1)
     count, total, squares = 0, 0.0, 0.0
-    for b in range(top + 1):
-        heads[b], sums[b] = (float(count), total) if b > least else (0.0, 0.0)
-        n = counts[b]
-        if n > 0:
-            whole = ((b & least) << (_MANTISSA - kept)) + (1 << _MANTISSA if b > least else 0)
-            place = max(b >> kept, 1) - _BIAS - _MANTISSA - exponent
-            total += math.ldexp(float(n * whole + lows[b]), place)
-            squares += float(n) * _edge(b + 1, kept, exponent) ** 2
-            count += n
-    heads[top + 1], sums[top + 1] = float(count), total
-    return squares
+    for b in range(floor + 1, top + 1):
+        heads[b - floor], sums[b - floor] = float(count), total
+        here = patterns = 0
+        for p in range(bins.shape[0]):
+            here += int(bins[p, b] >> np.uint64(_COUNT))
+            patterns += int(bins[p, b] & mask)
+        if here > 0:
+            place = b >> kept
+            whole = patterns - here * ((place - 1) << _MANTISSA)  # the pattern's exponent is its leading bit
+            total += float(whole) * _power(place - _BIAS - _MANTISSA - exponent)
+            squares += float(here) * _edge(b + 1, kept, floor, exponent) ** 2
+            count += here
+    lost = float(n - count)
+    heads[0], sums[0] = 0.0, 0.0
+    for b in range(1, top + 1 - floor):
+        heads[b] += lost
+    heads[top + 1 - floor], sums[top + 1 - floor] = float(n), total
+    return squares + lost * _edge(floor + 1, kept, floor, exponent) ** 2
 
 
 @njit(cache=True, nogil=True)
@@ -245,6 +250,7 @@ def _bounds(
     borders: Doubles,
     values: Doubles,
     kept: int,
+    floor: int,
     top: int,
     heads: Doubles,
     sums: Doubles,
@@ -253,26 +259,25 @@ def _bounds(
 
     They are infinite where two borders that matter share a bin, or one may be in another bin but for rounding.
     """
-    exponent, at = _frexp(top, kept), (1 << kept) - 1
+    exponent, at, end = _frexp(top, kept), floor, floor
     base = less = more = size = 0.0
     for i in range(values.size):
-        lower, end = values[i] * scale, top + 1
+        lower, at, end = values[i] * scale, end, top + 1
         if i < borders.size:
             limit = borders[i] * scale
-            b = _bin_of(limit, kept, exponent, (1 << kept) - 1, top + 1)
+            end = b = _bin_of(limit, kept, exponent, floor, top + 1)
             if not exact:
-                below = _bin_of(limit * (1.0 - _NEAR), kept, exponent, (1 << kept) - 1, top + 1)
-                above = _bin_of(limit * (1.0 + _NEAR), kept, exponent, (1 << kept) - 1, top + 1)
+                below = _bin_of(limit * (1.0 - _NEAR), kept, exponent, floor, top + 1)
+                above = _bin_of(limit * (1.0 + _NEAR), kept, exponent, floor, top + 1)
                 if below != above:
                     return -np.inf, np.inf, 0.0
-            end = b
-            n = heads[b + 1] - heads[b] if b <= top else 0.0
+            n = heads[b + 1 - floor] - heads[b - floor] if b <= top else 0.0
             if n > 0.0:
                 if b < at:
                     return -np.inf, np.inf, 0.0
                 # what a magnitude x in the bin gains from the upper value grows with x
                 upper = values[i + 1] * scale
-                first, last = _edge(b, kept, exponent), _edge(b + 1, kept, exponent)
+                first, last = _edge(b, kept, floor, exponent), _edge(b + 1, kept, floor, exponent)
                 step, middle = upper - lower, lower + upper
                 gain = step * (2.0 * limit - middle)
                 if limit - first < last - limit:
@@ -283,56 +288,21 @@ def _bounds(
                     less -= n * max(0.0, step * (2.0 * last - middle))
                     more -= n * min(0.0, gain)
         if end > at:
-            count, total = heads[end] - heads[at], sums[end] - sums[at]
+            count, total = heads[end - floor] - heads[at - floor], sums[end - floor] - sums[at - floor]
             base += lower * (lower * count - 2.0 * total)
             size += lower * (lower * count + 2.0 * total)
-            at = end
+            if at == floor:
+                less -= 2.0 * lower * heads[1] * _edge(floor + 1, kept, floor, exponent)
+        end = max(end, at)
         if end > top:
             break
-    return base + less, base + more, size + values[-1] * scale * sums[top + 1]
-
-
-@njit(cache=True, nogil=True)
-def _choice(
-    counts: Integers,
-    lows: Integers,
-    kept: int,
-    borders: Doubles,
-    values: Doubles,
-    scales: Doubles,
-    exact: bool,
-    heads: Doubles,
-    sums: Doubles,
-    keep: Flags,
-) -> int:
-    """Write which scales, in units of 2^exponent, may be the best; return that exponent, frexp's of the largest.
-
-    `NO_EXPONENT`, and all scales, where the largest magnitude is 0, subnormal or not finite.
-    """
-    top = -1
-    for b in range(counts.size):
-        if counts[b] > 0:
-            top = b
-    keep[:] = True
-    if top < 1 << kept or top >= 255 << kept:
-        return NO_EXPONENT
-    squares = _totals(counts, lows, kept, top, heads, sums)
-    share = (4096.0 + counts.size + heads[top + 1] / CHUNK) * 2.0**-52  # that roundings take, here and in golden sums
-    least = np.empty(scales.size)
-    best = np.inf
-    for q in range(scales.size):
-        low, high, size = _bounds(scales[q], exact, borders, values, kept, top, heads, sums)
-        slack = share * (size + squares)
-        least[q] = low - slack
-        best = min(best, high + slack)
-    for q in range(scales.size):
-        keep[q] = least[q] <= best
-    return _frexp(top, kept)
+    return base + less, base + more, size + values[-1] * scale * sums[top + 1 - floor]
 
 
 @njit(cache=True, nogil=True)
 def binned_choices(
     bins: Words,
+    n: int,
     kept: int,
     borders: Doubles,
     values: Doubles,
@@ -343,16 +313,50 @@ def binned_choices(
     first: int,
     last: int,
 ) -> None:
-    """Write for every row what `_choice` gives for its histograms, those of `binned_parts`."""
-    n = bins.shape[2]
-    counts, lows = np.empty(n, np.int64), np.empty(n, np.int64)
-    heads, sums = np.empty(n + 1), np.empty(n + 1)
+    """Write for every row which scales may be the best, and the exponent, as of frexp, of the largest magnitude.
+
+    `NO_EXPONENT`, and all scales, where that magnitude is 0, subnormal or not finite.
+
+    Parameters
+    ----------
+    bins : array of uint64, shape (rows, parts, bins)
+        The histograms of `binned_parts`.
+    n : int
+        Length of a row.
+    kept : int
+    borders, values : arrays of float64
+        `tetrit.formats.RealFormat.magnitude_cells`.
+    scales : array of float64, shape (rows, scales)
+        In units of 2^exponent.
+    exact : bool
+        Whether all scales are powers of two.
+    exponents, keep : arrays of int64 and bool, shapes (rows,) and (rows, scales)
+    """
+    heads, sums = np.empty((_OCTAVES << kept) + 2), np.empty((_OCTAVES << kept) + 2)
+    least = np.empty(scales.shape[1])
     for r in range(first, last):
-        counts[:] = 0
-        lows[:] = 0
+        top = -1
         for p in range(bins.shape[1]):
-            _unpack(bins[r, p], kept, counts, lows)
-        exponents[r] = _choice(counts, lows, kept, borders, values, scales[r], exact, heads, sums, keep[r])
+            b = bins.shape[2] - 1
+            while b > top and bins[r, p, b] == 0:
+                b -= 1
+            top = b
+        exponents[r] = NO_EXPONENT
+        keep[r] = True
+        if top < 1 << kept or top >= 255 << kept:
+            continue
+        exponents[r] = _frexp(top, kept)
+        floor = (max((top >> kept) - _OCTAVES + 1, 1) << kept) - 1
+        squares = _totals(bins[r], n, kept, floor, top, heads, sums)
+        share = (4096.0 + heads.size + n / CHUNK) * 2.0**-52  # that roundings take, here and in golden sums
+        best = np.inf
+        for q in range(scales.shape[1]):
+            low, high, size = _bounds(scales[r, q], exact, borders, values, kept, floor, top, heads, sums)
+            slack = share * (size + squares)
+            least[q] = low - slack
+            best = min(best, high + slack)
+        for q in range(scales.shape[1]):
+            keep[r, q] = least[q] <= best
 
 
 @njit(cache=True, nogil=True)
@@ -369,8 +373,8 @@ def row_choices(
     last: int,
 ) -> None:
     """Write the same for rows of up to `PART` float32 patterns, one after the other."""
-    bins = np.empty((1, 1, 256 << kept), np.uint64)
+    n, bins = bits.shape[1], np.empty((1, 1, 256 << kept), np.uint64)
     for r in range(first, last):
         _binned(bits[r], kept, bins[0, 0])
-        found, kept_scales = exponents[r : r + 1], keep[r : r + 1]
-        binned_choices(bins, kept, borders, values, scales[r : r + 1], exact, found, kept_scales, 0, 1)
+        found, left = exponents[r : r + 1], keep[r : r + 1]
+        binned_choices(bins, n, kept, borders, values, scales[r : r + 1], exact, found, left, 0, 1)

@@ -18,6 +18,8 @@ LEAST_EXPONENT, GREATEST_EXPONENT = -1022, 1023
 
 _MOST = 7
 """Mantissa bits that bins are told apart by, at most: 256 KiB of bins."""
+_BINS = 8
+"""How many bins there may be for a magnitude: rounding it at a few scales takes longer than clearing these."""
 _FINER = 4
 """How many more there are at scales for which borders are no edges of bins: 16 bins where one would do."""
 
@@ -71,7 +73,7 @@ def _bounded(
         return exponents, keep
     bins = np.empty((n_rows, -(-n // _kernels.PART), 256 << kept), np.uint64)
     spread(_kernels.binned_parts, (bits, kept, bins), n_rows * bins.shape[1], _kernels.PART)
-    spread(_kernels.binned_choices, (bins, *rest), n_rows, bins[0].size)
+    spread(_kernels.binned_choices, (bins, n, *rest), n_rows, bins[0].size)
     return exponents, keep
 
 
@@ -80,7 +82,7 @@ def _kept_bits(fmt: RealFormat, rows: NDArray[Any], power_of_two: bool) -> int |
     bits = _useful_bits(fmt, power_of_two)
     if rows.dtype != np.float32 or bits is None:
         return None
-    affordable = rows.shape[1].bit_length() - 9  # no more bins than magnitudes
+    affordable = (_BINS * rows.shape[1]).bit_length() - 9
     return min(bits[1], affordable) if affordable >= bits[0] else None
 
 
