@@ -38,12 +38,12 @@ Codes: TypeAlias = NDArray[Any]
 Flags: TypeAlias = NDArray[np.bool_]
 Places: TypeAlias = NDArray[np.uint32]
 
-CELL = 45
-"""Bits of a double below those that number its cell: a 128th of the way from one power of two to the next."""
+CELL = 44
+"""Bits of a double below those that number its cell: a 256th of the way from one power of two to the next."""
 CENTRE = 1 << (CELL - 1)
-"""The lower bits of the middle of a cell; no double of it is farther from it than 2^-8 of its value."""
-TERMS = 6
-"""Of the binomial series of (1 + d)^p, |d| up to 2^-8: for p from -1 to 0 the rest is below 2^-55."""
+"""The lower bits of the middle of a cell; no double of it is farther from it than 2^-9 of its value."""
+TERMS = 5
+"""Of the binomial series of (1 + d)^p, |d| up to 2^-9: for p from -1 to 0 the rest is below 2^-54."""
 _WHOLE = -1 << CELL
 
 
@@ -79,6 +79,7 @@ def _slope_block(
     x: Floats,
     grad: Floats,
     scale: float,
+    flat: float,
     secant: float,
     clip: float,
     series: Doubles,
@@ -87,21 +88,19 @@ def _slope_block(
     places: Places,
     out: Floats,
 ) -> None:
-    first, flat = np.float64(secant).view(np.int64) >> CELL, np.uint32(table.size - 1)
-    s1, s2, s3, s4, s5, s6 = series[0], series[1], series[2], series[3], series[4], series[5]
+    first = np.float64(secant).view(np.int64) >> CELL
+    s1, s2, s3, s4, s5 = series[0], series[1], series[2], series[3], series[4]
     for k in range(x.size):
         a = abs(np.float64(x[k]))
-        g: float = np.float64(grad[k]) * scale
+        g: float = np.float64(grad[k]) * (scale if a > secant else flat)
         b = a if a > secant else secant
         b = b if b < clip else clip
         bits = np.float64(b).view(np.int64)
-        place = np.uint32((bits >> CELL) - first)
+        places[k] = np.uint32((bits >> CELL) - first)
         centre = np.int64(bits & _WHOLE | CENTRE).view(np.float64)
         d: float = (b - centre) / centre
-        places[k] = place if a > secant else flat
-        d = d if a > secant else 0.0
         g = g if a <= clip else 0.0
-        parts[k] = g * (1.0 + d * (s1 + d * (s2 + d * (s3 + d * (s4 + d * (s5 + d * s6))))))
+        parts[k] = g * (1.0 + d * (s1 + d * (s2 + d * (s3 + d * (s4 + d * s5)))))
     for k in range(x.size):  # a loop of its own: the one above is vector code, which cannot look up
         out[k] = parts[k] * table[places[k]]
 
@@ -111,6 +110,7 @@ def reste_backward(
     x: Floats,
     grad: Floats,
     scales: Doubles,
+    power: float,
     secant: float,
     clip: float,
     series: Doubles,
@@ -119,17 +119,18 @@ def reste_backward(
     first: int,
     last: int,
 ) -> None:
-    """Write grad * scale * f'(x): the last slope of the table up to `secant`, then that of x, and 0 beyond `clip`.
+    """Write grad * scale * f'(x): `power` times the slope of `secant` up to that, then that of x, and 0 beyond `clip`.
 
     The slope of x is that of the centre c of its cell, from the table, times the series of (1 + d)^p, d = (x - c) / c.
     """
     parts, places = np.empty(BLOCK), np.empty(BLOCK, np.uint32)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
+        scale = scales[r]
         for start in range(i, j, BLOCK):
             part, part_grad = x[r, start : min(j, start + BLOCK)], grad[r, start : min(j, start + BLOCK)]
             part_out = out[r, start : min(j, start + BLOCK)]
-            _slope_block(part, part_grad, scales[r], secant, clip, series, table, parts, places, part_out)
+            _slope_block(part, part_grad, scale, scale * power, secant, clip, series, table, parts, places, part_out)
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ __all__ = ["ReSTE", "estimating_error", "gradient_variance", "rectified"]
 import math
 import operator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any, ClassVar, Self
 
@@ -17,7 +17,7 @@ from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, scale_array, to_rows
 from tetrit.estimators._run import run, sums_of_magnitudes
 from tetrit.estimators._values import in_one_pass
-from tetrit.estimators.base import Estimator, Quantized
+from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.deterministic import _kernels
 from tetrit.estimators.deterministic._means import mean_magnitudes
 from tetrit.estimators.elementary._kernels import SUBNORMAL, powers
@@ -31,16 +31,15 @@ def _power(value: float) -> float:
 def _slopes(power: float, clip: float, secant: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the binomial series of (1 + d)^p after its 1, p = 1 / power - 1, and a table of slopes.
 
-    These are c^p / power at the centres c of the cells from `secant` to `clip`, and at last that of the secant.
+    These are c^p / power at the centres c of the cells from `secant` to `clip`.
     """
     exponent = (1.0 - power) / power
     series = np.array(list(accumulate(((exponent - n) / (n + 1) for n in range(_kernels.TERMS)), operator.mul)))
     first, last = np.array([secant, clip]).view(np.int64) >> _kernels.CELL
     centres = (np.arange(first, last + 1) << _kernels.CELL | _kernels.CENTRE).view(np.float64)
-    table, flat = np.empty(centres.size), np.empty(1)
+    table = np.empty(centres.size)
     powers(centres, exponent, table)
-    powers(np.array([secant]), 1.0 / power, flat)
-    return series, np.append(table / power, flat / secant)
+    return series, table / power
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +55,8 @@ class ReSTE(Estimator):
     Codes are 1 for +1 and 3 for -1 of the format ``int2_symmetric``, since no 1-bit format exists: its zero is never
     used, so bit 1 of a code alone is the weight.
 
-    Contract: bit-exact. The gradient's powers are those of `tetrit.estimators.elementary` at 128 points between one
-    power of two and the next, times six terms of a binomial series (within a relative 1e-15 at the default `clip` and
+    Contract: bit-exact. The gradient's powers are those of `tetrit.estimators.elementary` at 256 points between one
+    power of two and the next, times five terms of a binomial series (within a relative 1e-15 at the default `clip` and
     `secant`); it is rounded once to the dtype of `grad_out`.
 
     Parameters
@@ -134,23 +133,34 @@ class ReSTE(Estimator):
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the values of the codes, in float64 or rounded once into `out`, without making the codes."""
+        return self.vjp(w, out=out)[0]
+
+    def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
+        """Return the values and the backward rule, which share the scales."""
         x = latent(w)
-        return in_one_pass(x, self.axis, out, _kernels.sign_values, self._scales(x, to_rows(x, self.axis)))
+        scales = self._scales(x, to_rows(x, self.axis))
+        return in_one_pass(x, self.axis, out, _kernels.sign_values, scales), partial(self._gradients, x, scales)
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return the gradient of the truncated power function; a weight on `clip` or on `secant` is inside."""
         x = latent(w)
-        g = gradient(grad_out, x.shape)
-        rows = to_rows(x, self.axis)
-        scales = self._scales(x, rows)
-        slopes = _slopes(self.power, self.clip, self.secant)
-        return gradient_out(
-            g,
-            self.axis,
-            out,
-            lambda grad, into: run(_kernels.reste_backward, rows, grad, scales, self.secant, self.clip, *slopes, into),
-            w=x,
+        gradient(grad_out, x.shape)  # before any work
+        return self._gradients(x, self._scales(x, to_rows(x, self.axis)), grad_out, out)[0]
+
+    def _gradients(
+        self,
+        x: NDArray[Any],
+        scales: NDArray[np.float64],
+        grad_out: ArrayLike,
+        out: NDArray[Any] | None,
+        _: bool = True,
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        g, rows = gradient(grad_out, x.shape), to_rows(x, self.axis)
+        fixed = scales, self.power, self.secant, self.clip, *_slopes(self.power, self.clip, self.secant)
+        result = gradient_out(
+            g, self.axis, out, lambda grad, into: run(_kernels.reste_backward, rows, grad, *fixed, into), w=x
         )
+        return result, {}
 
     def at(self, progress: float) -> Self:
         """Return the estimator with the o of that moment: 1 at the start, `power` at the end."""

@@ -47,10 +47,8 @@ class _ReSTE(Rule):
         bits, first = b.view(torch.int64), _cell(e.secant)
         centre = _centre(bits >> CELL)
         terms, table = _slopes(e, first, x.device)
-        d = torch.where(steep, (b - centre) / centre, 0.0)
-        places = torch.where(steep, (bits >> CELL) - first, len(table) - 1)
-        inside = torch.where(a > e.clip, 0.0, g * scales)
-        result = inside * series(d, terms) * table[places]
+        inside = torch.where(a > e.clip, 0.0, g * torch.where(steep, scales, scales * e.power))
+        result = inside * series((b - centre) / centre, terms) * table[(bits >> CELL) - first]
         return [rounded(from_rows(result, w.shape, e.axis), grad.dtype)]
 
 
@@ -67,9 +65,7 @@ def _slopes(e: ReSTE, first: int, device: torch.device) -> tuple[list[float], Te
     exponent = (1.0 - e.power) / e.power
     terms = list(accumulate(((exponent - n) / (n + 1) for n in range(TERMS)), operator.mul))
     centres = _centre(torch.arange(first, _cell(e.clip) + 1, device=device))
-    secant = torch.full((1,), e.secant, dtype=torch.float64, device=device)
-    table = powers(centres, exponent) / number(e.power, centres)
-    return [1.0, *terms], torch.cat([table, powers(secant, 1.0 / e.power) / secant])
+    return [1.0, *terms], powers(centres, exponent) / number(e.power, centres)
 
 
 def _mean_scales(x: Tensor) -> Tensor:
