@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 _HEAD = 3
-_LEAST = 1 << 13
+_LEAST = 1 << 16
 """Elements that are not worth another thread."""
 
 _SHARES = 4
@@ -26,6 +26,8 @@ _SHARES = 4
 _KINDS = (bool, int, float, np.int32, np.int64, np.uint32, np.uint64, np.float32, np.float64)
 _CODES = {"float32": "f4x", "float64": "d", "int32": "i4x", "int64": "q", "uint32": "I4x", "uint64": "Q", "bool": "?7x"}
 _LARGEST = 2**63 - 1
+_PLAIN = 0x101
+"""The flags of numpy's C interface for C-contiguous and aligned arrays."""
 
 _numbers = count()
 
@@ -120,7 +122,7 @@ def run(team: Team | None, kernel: Any, args: Sequence[Any], n: int, size: int) 
     if team is not None and n > 1 and n * size >= _LEAST and team.size() > 1 and hasattr(kernel, "overloads"):
         key, words = [kernel], list[Any]()
         for value in args:
-            if type(value) is np.ndarray and value.flags.c_contiguous and value.flags.aligned:
+            if type(value) is np.ndarray and value.flags.num & _PLAIN == _PLAIN:
                 key.append((value.dtype, value.ndim))
                 words += _address(value), *value.shape
             elif type(value) in _KINDS and (type(value) is not int or -_LARGEST <= value <= _LARGEST):

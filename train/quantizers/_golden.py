@@ -90,7 +90,7 @@ def _tensor(x: NDArray[Any], dtype: torch.dtype) -> Tensor:
     return values.to(dtype) if dtype == torch.bfloat16 else values
 
 
-def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, Pullback | None]:
+def forward(e: Estimator, w: Tensor, seed: int | None, hard: bool) -> tuple[Tensor, Pullback | None]:
     """Return the values: those of training or, if `hard`, those that the codes stand for, rounded to the dtype of `w`.
 
     With them comes the backward rule at `w`, if it shares something with the forward pass. bfloat16 values are rounded
@@ -102,7 +102,7 @@ def forward(e: Estimator, w: Tensor, seed: Tensor, hard: bool) -> tuple[Tensor, 
         if hard:
             e(x).dequantize(into)
         elif e.draws:
-            e.forward(x, out=into, rng=np.random.default_rng(int(seed)))  # type: ignore[call-arg]
+            e.forward(x, out=into, rng=np.random.default_rng(seed))  # type: ignore[call-arg]
         elif x.dtype.char in "fd" and x.flags.c_contiguous:
             pullback = e.plain_vjp(x, into)
         else:

@@ -18,15 +18,14 @@ from tetrit.train.quantizers.rules import rounded, rule_of, serves_cpu
 
 
 def _forward(
-    e: Estimator, w: Tensor, learned: Sequence[Tensor], seed: Tensor, hard: bool
+    e: Estimator, w: Tensor, learned: Sequence[Tensor], seed: int | None, hard: bool
 ) -> tuple[Tensor, Pullback | None]:
     if w.is_cpu:
         return _golden.forward(e, w, seed, hard)
     rule = rule_of(e)
     if hard:
         return rounded(rule.values(e, w, learned), w.dtype), None
-    drawn = int(seed) if e.draws else None  # a seed is on the CPU
-    return rounded(rule.forward(e, w, learned, drawn), w.dtype), None
+    return rounded(rule.forward(e, w, learned, seed), w.dtype), None
 
 
 def _backward(
@@ -43,6 +42,11 @@ def _backward(
     return rule_of(e).backward(e, w, grad, learned)
 
 
+def _drawn(e: Estimator, seed: Tensor) -> int | None:
+    """Return the seed, which is on the CPU, for an estimator that draws."""
+    return int(seed) if e.draws else None
+
+
 def _current(w: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -> Estimator:
     """Return the estimator of now; on a device without the learned values, which to read would be to wait for it."""
     return _golden.current(key, progress, learned if w.is_cpu else (), passing=True)
@@ -50,7 +54,8 @@ def _current(w: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -
 
 @torch.library.custom_op("tetrit::quantize", mutates_args=())
 def _forward_op(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
-    return _forward(_current(w, learned, progress, key), w, learned, seed, hard)[0]
+    e = _current(w, learned, progress, key)
+    return _forward(e, w, learned, _drawn(e, seed), hard)[0]
 
 
 @_forward_op.register_fake
@@ -76,37 +81,59 @@ class _Quantize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
-        # the dispatcher costs as much as a small layer: only a compiler needs it
-        if torch.compiler.is_compiling():
-            # a copy: the module may have moved on when the backward pass comes
-            ctx.save_for_backward(w, *learned, progress.clone())
-            ctx.key = key
-            return _forward_op(w, list(learned), progress, seed, hard, key)
+    def forward(ctx: Any, w: Tensor, e: Estimator, seed: int | None, hard: bool, *learned: Tensor) -> Tensor:
         ctx.save_for_backward(w, *learned)
-        ctx.estimator = _current(w, learned, progress, key)
-        values, ctx.pullback = _forward(ctx.estimator, w, learned, seed, hard)
+        ctx.estimator = e
+        values, ctx.pullback = _forward(e, w, learned, seed, hard)
         return values
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # what marks the gradients for good takes as long as a small layer: only a second derivative needs it
+        return _once(ctx, grad) if torch.is_grad_enabled() else _gradients(ctx, grad)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradients of the arguments of `_Quantize`."""
+    w, *learned = ctx.saved_tensors
+    latent = ctx.needs_input_grad[0]
+    first, *extra = _backward(ctx.estimator, w, grad, learned, latent=latent, pullback=ctx.pullback)
+    return (first if latent else None, None, None, None, *extra)
+
+
+_once = once_differentiable(_gradients)
+
+
+class _Compiled(torch.autograd.Function):
+    """The same by way of the operators, which a compiler takes as they are."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
+        # a copy: the module may have moved on when the backward pass comes
+        ctx.save_for_backward(w, *learned, progress.clone())
+        ctx.key = key
+        return _forward_op(w, list(learned), progress, seed, hard, key)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        w, *learned = ctx.saved_tensors
-        latent = ctx.needs_input_grad[0]
-        if torch.compiler.is_compiling():
-            first, *extra = _backward_op(w, grad, learned[:-1], learned[-1], ctx.key)
-        else:
-            first, *extra = _backward(ctx.estimator, w, grad, learned, latent=latent, pullback=ctx.pullback)
-        return (first if latent else None, None, None, None, None, *extra)
+        w, *learned, progress = ctx.saved_tensors
+        first, *extra = _backward_op(w, grad, learned, progress, ctx.key)
+        return (first if ctx.needs_input_grad[0] else None, None, None, None, None, *extra)
 
 
 def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
     """Return the values of the estimator registered as `key`, with its backward rule for `w` and `learned`."""
-    result: Tensor = _Quantize.apply(w, progress, seed, hard, key, *learned)
+    if torch.compiler.is_compiling():
+        compiled: Tensor = _Compiled.apply(w, progress, seed, hard, key, *learned)
+        return compiled
+    e = _current(w, learned, progress, key)  # the dispatcher of operators costs as much as a small layer
+    result: Tensor = _Quantize.apply(w, e, _drawn(e, seed), hard, *learned)
     return result
 
 
 def values(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
     """Return what `quantize` does without a graph, in less time; not for `torch.compile`."""
     learned = [p.detach() for p in learned]
-    return _forward(_current(w, learned, progress, key), w.detach(), learned, seed, hard)[0]
+    e = _current(w, learned, progress, key)
+    return _forward(e, w.detach(), learned, _drawn(e, seed), hard)[0]
