@@ -15,6 +15,7 @@ import torch
 from _common import machine, write
 from brevitas import nn as qnn
 from brevitas import quant
+from brevitas.core.function_wrapper import TensorClamp
 from brevitas.inject.enum import ScalingImplType, StatsOp
 from brevitas.quant.float_quant_ocp import FpOCPWeightPerTensorFloat
 from torch import nn
@@ -122,6 +123,12 @@ class ASQ(nn.Module):
         return (z + (z.round() - z).detach()) * s
 
 
+class ClippedSign(quant.SignedBinaryWeightPerTensorConst):
+    """Brevitas' binary quantiser, its gradient 0 beyond the clip as that of ReSTE; clips no latent weight in place."""
+
+    tensor_clamp_impl = TensorClamp
+
+
 def brevitas(base, **settings):
     layer = qnn.QuantLinear(SIDE, SIDE, bias=False, weight_quant=base, **settings)
     return lambda w: layer.weight_quant(w).value
@@ -141,13 +148,14 @@ def cases(w):
     tern = brevitas(quant.SignedTernaryWeightPerTensorConst, **statistic)
     float4 = brevitas(FpOCPWeightPerTensorFloat, **FLOAT4)
     sign = brevitas(quant.SignedBinaryWeightPerTensorConst)
+    clipped_sign = brevitas(ClippedSign, **statistic)
     return {
         "ste int4": (quantizer("ste", format="int4"), ste, int4),
         "ste int4, per channel": (quantizer("ste", format="int4", axis=0), ste_rows, int4_rows),
         "szt": (quantizer("szt"), ternary, tern),
         "lsq int4": (lsq, LSQ(w), brevitas(quant.Int8WeightPerTensorFloat, weight_bit_width=4, **learned)),
         "statsq 4 bit, per channel": (quantizer("statsq", axis=0), statsq, int4_rows),
-        "reste": (quantizer("reste"), reste, sign),
+        "reste": (quantizer("reste"), reste, clipped_sign),
         "biper": (quantizer("biper"), biper, sign),
         "sr_ste": (quantizer("sr_ste", along=1), SRSTE.apply, int8),
         "asq": (asq, ASQ(w), int4),
@@ -180,9 +188,11 @@ def quantisers():
     grad = torch.randn(SIDE, SIDE)
 
     def job(function):
+        own = w.detach().clone().requires_grad_()  # Brevitas' binary quantiser clamps the weight itself
+
         def run():
-            w.grad = None
-            function(w).backward(grad)
+            own.grad = None
+            function(own).backward(grad)
 
         return run
 

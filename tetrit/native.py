@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 
 _HEAD = 3
-_LEAST = 1 << 16
+_LEAST = 1 << 13
 """Elements that are not worth another thread."""
+
+_FEW = 1 << 15
+"""Up to so many elements a loop takes no longer than finding its task, about 10 us, unless it draws."""
 
 _SHARES = 4
 """Blocks for each thread: they are handed out one by one, so that a slow core does less."""
@@ -119,7 +122,7 @@ def run(team: Team | None, kernel: Any, args: Sequence[Any], n: int, size: int) 
     bool
         Whether no call gave False.
     """
-    if team is not None and n > 1 and n * size >= _LEAST and team.size() > 1 and hasattr(kernel, "overloads"):
+    if team is not None and n > 1 and n * size > _FEW and team.size() > 1 and hasattr(kernel, "overloads"):
         key, words = [kernel], list[Any]()
         for value in args:
             if type(value) is np.ndarray and value.flags.num & _PLAIN == _PLAIN:

@@ -66,6 +66,23 @@ def test_values_and_gradients(threads, name, fields):
         assert getattr(q, key).grad.numpy().tobytes() == found.astype(np.float32).tobytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "shape"),
+    [
+        ("ste_format", {}, (2, 70003)),
+        ("ste_format", {"axis": 0}, (5, 70003)),
+        ("ste_format", {"axis": 0, "power_of_two": False}, (96, 1003)),
+        ("qkr", {"bits": 3}, (2, 2, 33, 150)),
+    ],
+    ids=lambda value: str(value),
+)
+def test_what_is_found_at_every_call(threads, name, fields, shape):
+    w = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    q = quantizer(name, **fields)
+    values = q(w).numpy()
+    assert values.tobytes() == q.estimator.forward(w.numpy(), out=np.empty_like(values)).tobytes()
+
+
 @pytest.mark.parametrize(("name", "fields"), [("ste", {}), ("ste_clipped", {"limit": 1.0}), ("lsq", {"step": 0.1})])
 def test_what_is_not_finite_is_named(threads, name, fields):
     w = torch.zeros(SHAPE)

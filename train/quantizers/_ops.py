@@ -128,6 +128,8 @@ def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tenso
         compiled: Tensor = _Compiled.apply(w, progress, seed, hard, key, *learned)
         return compiled
     e = _current(w, learned, progress, key)  # the dispatcher of operators costs as much as a small layer
+    if not (torch.is_grad_enabled() and (w.requires_grad or learned)):
+        return _forward(e, w, learned, _drawn(e, seed), hard)[0]
     result: Tensor = _Quantize.apply(w, e, _drawn(e, seed), hard, *learned)
     return result
 
