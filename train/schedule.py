@@ -94,11 +94,16 @@ class Schedule:
         """Share of the training that is done, from 0 to 1."""
         return min(self.steps / self.total_steps, 1.0)
 
-    @torch.no_grad()
     def step(self) -> None:
         """Do what is due after a step of the optimiser."""
         self.steps += 1
         self._follow()
+        if self._learning or self._moving or self._switching:
+            self._change()
+
+    @torch.no_grad()
+    def _change(self) -> None:
+        """Hold learned fields in their ranges, move latent weights, switch word lengths."""
         for quantizer, estimator in self._learning:
             for name, ends in estimator.learnable.items():
                 value = getattr(quantizer, name, None)

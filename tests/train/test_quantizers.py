@@ -435,6 +435,16 @@ def test_within_autocast():
     assert layer.weight.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda q: pickle.loads(pickle.dumps(q))], ids=["copy", "pickle"])
+def test_a_copy_has_a_progress_of_its_own(copied):
+    q = quantizer("reste")
+    q.set_progress(0.25)
+    other = copied(q)
+    other.set_progress(0.5)
+    assert (q.progress, other.progress) == (0.25, 0.5)
+    assert other.estimator == q.estimator.__class__().at(0.5) != q.estimator
+
+
 def test_a_product_keeps_its_precision_within_autocast():
     q, p = started("qkr", {}, weights())
     g = torch.randn(q.estimator.value_shape(tuple(p.shape)), generator=torch.Generator().manual_seed(4))

@@ -76,6 +76,7 @@ class Quantizer(nn.Module):
             raise TypeError(f"`estimator` must be an Estimator, got {type(estimator).__name__}")
         # not a buffer: it must stay on the CPU when the module moves, so that no device is waited for
         self._progress = torch.zeros((), dtype=torch.float64, device="cpu")
+        self._progress_array = self._progress.numpy()
         self._seed = torch.zeros((), dtype=torch.int64, device="cpu")
         self.label = ""
         self._take(estimator)
@@ -91,6 +92,7 @@ class Quantizer(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self._progress_array = self._progress.numpy()  # a copy is not on the memory of the tensor
         self._key = _golden.register(self._golden)
 
     def _learned(self) -> list[Tensor]:
@@ -115,7 +117,7 @@ class Quantizer(nn.Module):
 
     def follow(self, progress: float) -> None:
         """Set `progress`, a number from 0 to 1, unchecked: for what does so after every step."""
-        self._progress.fill_(progress)
+        self._progress_array[()] = progress  # in a tenth of the time that the tensor takes
 
     def start(self, w: Tensor) -> Tensor:
         """Fix the fields that depend on the float tensor `w`, learned ones included, and return the first latent."""
