@@ -54,8 +54,7 @@ def _current(w: Tensor, learned: Sequence[Tensor], progress: Tensor, key: str) -
 
 @torch.library.custom_op("tetrit::quantize", mutates_args=())
 def _forward_op(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
-    e = _current(w, learned, progress, key)
-    return _forward(e, w, learned, _drawn(e, seed), hard)[0]
+    return values(w, learned, progress, seed, hard, key)
 
 
 @_forward_op.register_fake
@@ -127,9 +126,9 @@ def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tenso
     if torch.compiler.is_compiling():
         compiled: Tensor = _Compiled.apply(w, progress, seed, hard, key, *learned)
         return compiled
-    e = _current(w, learned, progress, key)  # the dispatcher of operators costs as much as a small layer
     if not (torch.is_grad_enabled() and (w.requires_grad or learned)):
-        return _forward(e, w, learned, _drawn(e, seed), hard)[0]
+        return values(w, learned, progress, seed, hard, key)
+    e = _current(w, learned, progress, key)  # the dispatcher of operators costs as much as a small layer
     result: Tensor = _Quantize.apply(w, e, _drawn(e, seed), hard, *learned)
     return result
 
