@@ -3,8 +3,9 @@
 The yardstick of a deterministic estimator is memory: ``np.multiply(a, b, out=c)`` moves three float32 arrays (two read,
 one written), so a third of its time is the time of one array; an estimator must at least read the weights and write
 the values, then read weights and gradient and write the gradient: five arrays, or two where the gradient passes as it
-is. The yardstick of a stochastic one is ``Generator.random`` or ``standard_normal``, filling an array of that size with
-random numbers. numpy runs on one thread, the estimators on all; the memory limit is a copy by all threads.
+is. Values and gradient are those of `vjp`, which computes once what they share. The yardstick of a stochastic estimator
+is ``Generator.random`` or ``standard_normal``, filling an array of that size with random numbers. numpy runs on one
+thread, the estimators on all; the memory limit is a copy by all threads.
 """
 
 import statistics
@@ -45,12 +46,17 @@ def job(label, w, g, out):
     grad = g[: values.size // SHAPE[1]].reshape(values.shape)
     back = out[: w.size // SHAPE[1]].reshape(w.shape)
 
-    def run():
+    def drawing():
         e.forward(w, out=values)
         if not e.straight_through:
             e.backward(w, grad, out=back)
 
-    return e, run
+    def run():
+        _, gradients = e.vjp(w, out=values)
+        if not e.straight_through:
+            gradients(grad, back, True)
+
+    return e, drawing if e.draws else run
 
 
 def main():

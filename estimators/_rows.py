@@ -111,7 +111,7 @@ def gradient_out(
     grad: NDArray[Any],
     axis: int | None,
     out: NDArray[Any] | None,
-    kernel: Callable[[NDArray[Any], NDArray[Any]], None],
+    kernel: Callable[[NDArray[Any], NDArray[Any]], object],
     *,
     w: NDArray[Any] | None = None,
     apart: Mapping[str, NDArray[Any]] | None = None,

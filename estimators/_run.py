@@ -42,9 +42,9 @@ def chunk_count(n: int) -> int:
     return -(-n // _kernels.CHUNK)
 
 
-def run(kernel: Callable[..., None], rows: NDArray[Any], *args: Any) -> None:
-    """Call ``kernel(rows, *args, first, last)`` so that every chunk of every row is done once."""
-    spread(kernel, (rows, *args), rows.shape[0] * chunk_count(rows.shape[1]), min(_kernels.CHUNK, rows.shape[1]))
+def run(kernel: Callable[..., bool | None], rows: NDArray[Any], *args: Any) -> bool:
+    """Call ``kernel(rows, *args, first, last)`` so that every chunk of every row is done once; return as `spread`."""
+    return spread(kernel, (rows, *args), rows.shape[0] * chunk_count(rows.shape[1]), min(_kernels.CHUNK, rows.shape[1]))
 
 
 def spread(kernel: Callable[..., Any], args: tuple[Any, ...], n: int, size: int) -> bool:

@@ -77,7 +77,7 @@ def _scaled(
 
 
 def in_one_pass(
-    x: NDArray[Any], axis: int | None, out: NDArray[Any] | None, kernel: Callable[..., None], *args: Any
+    x: NDArray[Any], axis: int | None, out: NDArray[Any] | None, kernel: Callable[..., bool | None], *args: Any
 ) -> NDArray[Any]:
     """Run ``kernel(rows of x, *args, rows of the result)``; the result is float64 or, rounded once, in `out`."""
     rows = to_rows(x, axis)
@@ -89,7 +89,7 @@ def filled(
     shape: tuple[int, ...],
     axis: int | None,
     out: NDArray[Any] | None,
-    fill: Callable[[NDArray[Any]], None],
+    fill: Callable[[NDArray[Any]], object],
 ) -> NDArray[Any]:
     """Let `fill` write the values of `rows` into rows like them; the result is float64 or, rounded once, in `out`.
 

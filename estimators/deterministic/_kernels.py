@@ -30,7 +30,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tetrit.estimators._kernels import BLOCK, chunk_at
-from tetrit.estimators.elementary._kernels import angle_sine, cosine_angle, powers, sine_angle
+from tetrit.estimators.elementary._kernels import LARGEST_PHASE, angle_sine, cosine_angle, powers, sine_angle
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -145,27 +145,35 @@ def sine_codes(x: Floats, frequency: float, codes: Codes, first: int, last: int)
 
 
 @njit(cache=True, nogil=True)
-def sine_signs(x: Floats, factor: float, frequency: float, out: Floats, first: int, last: int) -> None:
-    """Write factor with the sign of sin(frequency x)."""
+def sine_signs(x: Floats, factor: float, frequency: float, out: Floats, first: int, last: int) -> bool:
+    """Write factor with the sign of sin(frequency x); return whether no phase is beyond `LARGEST_PHASE`."""
+    inside: np.bool_ = np.bool_(True)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
         part, part_out = x[r, i:j], out[r, i:j]
         for k in range(part.size):
-            part_out[k] = math.copysign(factor, sine_angle(frequency * np.float64(part[k])))
+            phase = frequency * np.float64(part[k])
+            inside &= abs(phase) <= LARGEST_PHASE
+            part_out[k] = math.copysign(factor, sine_angle(phase))
+    return bool(inside)
 
 
 @njit(cache=True, nogil=True)
-def sine_values(x: Floats, factor: float, frequency: float, out: Floats, first: int, last: int) -> None:
-    """Write factor * sin(frequency x)."""
+def sine_values(x: Floats, factor: float, frequency: float, out: Floats, first: int, last: int) -> bool:
+    """Write factor * sin(frequency x); return whether no phase is beyond `LARGEST_PHASE`."""
     angles = np.empty(BLOCK)
+    inside: np.bool_ = np.bool_(True)
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
         for start in range(i, j, BLOCK):
             part, part_out = x[r, start : min(j, start + BLOCK)], out[r, start : min(j, start + BLOCK)]
             for k in range(part.size):
-                angles[k] = sine_angle(frequency * np.float64(part[k]))
+                phase = frequency * np.float64(part[k])
+                inside &= abs(phase) <= LARGEST_PHASE
+                angles[k] = sine_angle(phase)
             for k in range(part.size):
                 part_out[k] = factor * angle_sine(angles[k])
+    return bool(inside)
 
 
 @njit(cache=True, nogil=True)

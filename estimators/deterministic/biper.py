@@ -2,6 +2,7 @@
 
 __all__ = ["BiPer", "biper_penalty"]
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -117,9 +118,19 @@ class BiPer(Estimator):
 
     def vjp(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], Pullback]:
         """Return the values and the backward rule, which share the checks."""
-        kernel = _kernels.sine_signs if self.stage == 2 else _kernels.sine_values
         x = _phases(w, self.frequency)
-        return in_one_pass(x, None, out, kernel, self.scale, self.frequency), partial(self._gradients, x)
+        return in_one_pass(x, None, out, self._kernel, self.scale, self.frequency), partial(self._gradients, x)
+
+    def plain_vjp(self, x: NDArray[Any], out: NDArray[Any]) -> Pullback | None:
+        """Do what `vjp` does, and let the kernel find out whether phases are in range: one pass over `x` less."""
+        rows = x.reshape(1, -1)
+        if not run(self._kernel, rows, self.scale, self.frequency, out.reshape(rows.shape)):
+            _phases(x, self.frequency)
+        return partial(self._gradients, x)
+
+    @property
+    def _kernel(self) -> Callable[..., bool]:
+        return _kernels.sine_signs if self.stage == 2 else _kernels.sine_values
 
     def _gradients(
         self, x: NDArray[Any], grad_out: ArrayLike, out: NDArray[Any] | None, _: bool = True

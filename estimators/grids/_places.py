@@ -175,7 +175,7 @@ def _upper_half(limits: NDArray[Any], levels: NDArray[Any], n: int) -> tuple[NDA
 
 
 def values_pass(
-    kernel: Callable[[NDArray[Any]], None],
+    kernel: Callable[[NDArray[Any]], object],
     rows: NDArray[Any],
     shape: tuple[int, ...],
     axis: int | None,

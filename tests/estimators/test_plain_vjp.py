@@ -6,7 +6,7 @@ import pytest
 from tetrit import estimators
 from tetrit.errors import InvalidValueError
 from tetrit.estimators import LSQ, SZT
-from tetrit.estimators.deterministic import SRSTE
+from tetrit.estimators.deterministic import SRSTE, BiPer
 from tetrit.estimators.grids import ASQ
 
 CASES = {
@@ -51,7 +51,10 @@ def test_it_is_vjp(name, dtype):
         assert others[key].tobytes() == fields[key].tobytes() == np.asarray(value).tobytes()
 
 
-@pytest.mark.parametrize("e", [estimators.get("ste", axis=0), SZT(), LSQ(step=0.5)], ids=lambda e: e.name)
+CHECKED = [estimators.get("ste", axis=0), SZT(), LSQ(step=0.5), BiPer(), BiPer(stage=1)]
+
+
+@pytest.mark.parametrize("e", CHECKED, ids=repr)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_it_refuses_what_is_not_finite(e, wrong):
     w = np.ones((3, 5), np.float32)
@@ -60,7 +63,20 @@ def test_it_refuses_what_is_not_finite(e, wrong):
         e.plain_vjp(w, np.empty_like(w))
 
 
-@pytest.mark.parametrize("e", [estimators.get("ste", axis=0), SZT(axis=0), LSQ(step=0.5)], ids=lambda e: e.name)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("at", [0, 70_000])
+def test_it_refuses_phases_out_of_range(stage, at, dtype):
+    w = np.full(100_000, 52_428, dtype)
+    BiPer(stage=stage).plain_vjp(w, np.empty_like(w))
+    w[at] = -52_429
+    with pytest.raises(InvalidValueError, match=r"^`w` times the frequency 20 must be at most 2\^20 .* 52429$"):
+        BiPer(stage=stage).plain_vjp(w, np.empty_like(w))
+
+
+@pytest.mark.parametrize(
+    "e", [estimators.get("ste", axis=0), SZT(axis=0), LSQ(step=0.5), BiPer()], ids=lambda e: e.name
+)
 def test_empty_arrays(e):
     for shape in ((0, 4), (4, 0)):
         out = np.empty(shape, np.float32)
