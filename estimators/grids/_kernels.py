@@ -7,9 +7,6 @@ Exponentials and logarithms are those of the C library, in float64; no code depe
 
 __all__ = [
     "adaptive_backward",
-    "adaptive_codes",
-    "adaptive_sums",
-    "adaptive_values",
     "between_magnitudes",
     "magnitude_histogram",
     "matching_magnitudes",
@@ -31,7 +28,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tetrit.estimators._kernels import LANES, chunk_at
+from tetrit.estimators._kernels import LANES, chunk_at, lane_total
+from tetrit.estimators.integers._kernels import step_slope
 
 Floats: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -219,79 +217,37 @@ def power_sums(
 
 
 @njit(cache=True, nogil=True)
-def adaptive_codes(
-    x: Floats, steps: Doubles, low: float, high: float, mask: int, codes: Codes, first: int, last: int
-) -> None:
-    """Write the two's-complement code of x / the row's step, rounded to nearest even and held within [low, high]."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_codes, step = x[r, i:j], codes[r, i:j], steps[r]
-        for k in range(part.size):
-            q = np.rint(np.float64(part[k]) / step)
-            q = q if q < high else high
-            q = q if q > low else low
-            part_codes[k] = np.int32(q) & mask
-
-
-@njit(cache=True, nogil=True)
-def adaptive_values(
-    x: Floats, steps: Doubles, low: float, high: float, scale: float, out: Floats, first: int, last: int
-) -> None:
-    """Write scale times the integer of `adaptive_codes`; 0 for the integer 0, of either sign. `out` may be `x`."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_out, step = x[r, i:j], out[r, i:j], steps[r]
-        for k in range(part.size):
-            q = np.rint(np.float64(part[k]) / step)
-            q = q if q < high else high
-            q = q if q > low else low
-            part_out[k] = (q + 0.0) * scale  # -0.0 + 0.0 is 0.0, the value of the code
+def _adapted(
+    x: Floats, step: float, low: float, high: float, gain: float, grad: Floats, rounds: Doubles, slopes: Doubles,
+    out: Floats,
+) -> None:  # fmt: skip
+    for k in range(x.size):
+        z, g = np.float64(x[k]) / step, np.float64(grad[k])
+        inside = (z > low) & (z < high)
+        rounds[k] += g * step_slope(z, low, high)
+        slopes[k] += g * z if inside else 0.0
+        out[k] = g * gain if inside else 0.0
 
 
 @njit(cache=True, nogil=True)
 def adaptive_backward(
-    x: Floats, steps: Doubles, low: float, high: float, gains: Doubles, grad: Floats, out: Floats, first: int, last: int
-) -> None:
-    """Write grad times the row's gain where low < x / step < high, and 0 elsewhere."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        part, part_grad, part_out, step, gain = x[r, i:j], grad[r, i:j], out[r, i:j], steps[r], gains[r]
-        for k in range(part.size):
-            z = np.float64(part[k]) / step
-            g = np.float64(part_grad[k]) * gain
-            part_out[k] = g if (z > low) & (z < high) else 0.0
+    x: Floats, steps: Doubles, low: float, high: float, gains: Doubles, grad: Floats, out: Floats, by_step: Doubles,
+    by_beta: Doubles, first: int, last: int,
+) -> None:  # fmt: skip
+    """Write grad times the row's gain where low < z = x / step < high, else 0, and two sums of every chunk.
 
-
-@njit(cache=True, nogil=True)
-def adaptive_sums(
-    x: Floats,
-    steps: Doubles,
-    low: float,
-    high: float,
-    grad: Floats,
-    by_step: Doubles,
-    by_beta: Doubles,
-    first: int,
-    last: int,
-) -> None:
-    """Write two sums of every chunk, z = x / step: of grad (rint(z) - z), at the ends grad times them; of grad z."""
+    They are of grad times `step_slope`, and of grad z where low < z < high.
+    """
+    rounds, slopes = np.empty(LANES), np.empty(LANES)
     for item in range(first, last):
         r, c, i, j = chunk_at(item, x.shape[1])
-        rounds, slopes = np.zeros(LANES), np.zeros(LANES)
+        rounds[:] = 0.0
+        slopes[:] = 0.0
         for start in range(i, j, LANES):
-            part, part_grad = x[r, start : min(j, start + LANES)], grad[r, start : min(j, start + LANES)]
-            for k in range(part.size):
-                z = np.float64(part[k]) / steps[r]
-                g = np.float64(part_grad[k])
-                inside = (z > low) & (z < high)
-                end = low if z <= low else high
-                rounds[k] += g * (np.rint(z) - z if inside else end)
-                slopes[k] += g * z if inside else 0.0
-        round_total, slope_total = 0.0, 0.0
-        for k in range(LANES):
-            round_total += rounds[k]
-            slope_total += slopes[k]
-        by_step[r, c], by_beta[r, c] = round_total, slope_total
+            stop = min(j, start + LANES)
+            part, part_grad, part_out = x[r, start:stop], grad[r, start:stop], out[r, start:stop]
+            _adapted(part, steps[r], low, high, gains[r], part_grad, rounds, slopes, part_out)
+        by_step[r, c], by_beta[r, c] = lane_total(rounds), lane_total(slopes)
 
 
 @njit(cache=True, nogil=True)

@@ -1,8 +1,8 @@
 """Grids of few values: where one gives way to the next, in units of the array, and the passes over an array."""
 
-__all__ = ["Grid", "grid_codes", "grid_values", "nearest_grid", "thresholds", "values_pass"]
+__all__ = ["Grid", "grid_codes", "grid_values", "nearest_grid", "thresholds"]
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tetrit.estimators._rows import from_rows
 from tetrit.estimators._run import run
-from tetrit.estimators._values import stored
+from tetrit.estimators._values import filled
 from tetrit.estimators.grids import _kernels
 
 _STEPS = 4
@@ -151,7 +151,7 @@ def grid_values(
             else:
                 run(_kernels.mirrored_values, rows[part], *half, into[part])
 
-    return values_pass(kernel, rows, shape, axis, out)
+    return filled(rows, shape, axis, out, kernel)
 
 
 def _upper_half(limits: NDArray[Any], levels: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -174,36 +174,7 @@ def _upper_half(limits: NDArray[Any], levels: NDArray[Any], n: int) -> tuple[NDA
     return borders, values
 
 
-def values_pass(
-    kernel: Callable[[NDArray[Any]], object],
-    rows: NDArray[Any],
-    shape: tuple[int, ...],
-    axis: int | None,
-    out: NDArray[Any] | None,
-) -> NDArray[Any]:
-    """Run ``kernel(result rows)``, straight on `out` where that has their layout; else in float64, rounded once."""
-    direct = _direct(out, rows, shape, axis)
-    if direct is not None and out is not None:
-        kernel(direct)
-        return out
-    into = np.empty(rows.shape)
-    kernel(into)
-    return stored(from_rows(into, shape, axis), out)
-
-
 def _slabs(grid: Grid, n_rows: int) -> Iterator[slice]:
     """Cut the rows into parts whose thresholds fit into a slab."""
     size = max(_SLAB // grid.values.size, 1)
     return (slice(first, first + size) for first in range(0, n_rows, size))
-
-
-def _direct(
-    out: NDArray[Any] | None, rows: NDArray[Any], shape: tuple[int, ...], axis: int | None
-) -> NDArray[Any] | None:
-    """Return `out` in the layout of the rows if a kernel may write to it as it is."""
-    if not isinstance(out, np.ndarray) or out.dtype not in (np.float32, np.float64) or out.shape != shape:
-        return None
-    first = axis is None or axis % len(shape) == 0
-    if not (first and out.flags.c_contiguous and out.flags.writeable) or np.may_share_memory(out, rows):
-        return None
-    return out.reshape(rows.shape)

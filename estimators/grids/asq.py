@@ -14,9 +14,10 @@ from tetrit import checks, formats
 from tetrit.errors import InvalidValueError
 from tetrit.estimators._rows import checked_axis, from_rows, gradient, gradient_out, latent, to_rows
 from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chunks, sums_of_magnitudes
+from tetrit.estimators._values import filled
 from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.grids import _kernels
-from tetrit.estimators.grids._places import values_pass
+from tetrit.estimators.integers._kernels import clipped_codes, clipped_multiples
 from tetrit.estimators.stochastic._shared import checked_step, row_steps
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.Integer))
@@ -112,7 +113,7 @@ class ASQ(Estimator):
         x, rows, step, _, steps = self._prepared(w)
         fmt = formats.get(self.format)
         codes = np.empty(rows.shape, fmt.code_dtype)
-        run(_kernels.adaptive_codes, rows, steps, *self._ends(), 2**fmt.bits - 1, codes)
+        run(clipped_codes, rows, steps, *self._ends(), 2**fmt.bits - 1, codes)
         return Quantized(codes=from_rows(codes, x.shape, self.axis), scale=np.array(step), format=self.format)
 
     def forward(self, w: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -123,47 +124,36 @@ class ASQ(Estimator):
         """Return the values and the backward rule, which share the checks and the steps."""
         prepared = self._prepared(w)
         x, rows, step, _, steps = prepared
-        values = values_pass(
-            lambda into: run(_kernels.adaptive_values, rows, steps, *self._ends(), step, into),
-            rows, x.shape, self.axis, out,
-        )  # fmt: skip
+        values = filled(
+            rows, x.shape, self.axis, out, lambda into: run(clipped_multiples, rows, steps, *self._ends(), step, into)
+        )
         return values, partial(self._gradients, prepared)
 
     def _gradients(
-        self, prepared: _Prepared, grad_out: ArrayLike, out: NDArray[Any] | None, latent: bool
+        self, prepared: _Prepared, grad_out: ArrayLike, out: NDArray[Any] | None, _: bool = True
     ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-        g = gradient(grad_out, prepared[0].shape)
-        return (self._latent_gradient(prepared, g, out) if latent else g), self._field_gradients(prepared, g)
-
-    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return ``grad_out * (1 / beta)`` inside of the range, 0 at its ends and outside."""
-        prepared = self._prepared(w)
-        return self._latent_gradient(prepared, gradient(grad_out, prepared[0].shape), out)
-
-    def _latent_gradient(self, prepared: _Prepared, g: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
-        x, rows, _, betas, steps = prepared
-        return gradient_out(
+        x, rows, step, betas, steps = prepared
+        g = gradient(grad_out, x.shape)
+        by_step, by_beta = np.empty((2, len(rows), chunk_count(rows.shape[1])))
+        given = rows, steps, *self._ends(), 1.0 / betas
+        result = gradient_out(
             g, self.axis, out,
-            lambda grad, into: run(_kernels.adaptive_backward, rows, steps, *self._ends(), 1.0 / betas, grad, into),
-            w=x,
+            lambda grad, into: run(_kernels.adaptive_backward, *given, grad, into, by_step, by_beta), w=x,
         )  # fmt: skip
-
-    def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
-        """Return the gradients of the step, of shape (), and of beta, of shape () for a number or (samples,)."""
-        prepared = self._prepared(w)
-        return self._field_gradients(prepared, gradient(grad_out, prepared[0].shape))
-
-    def _field_gradients(self, prepared: _Prepared, g: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-        _, rows, step, betas, steps = prepared
-        grad = to_rows(g.astype(np.float64) if g.dtype == np.float16 else g, self.axis)
-        by_step, by_beta = np.empty((2, rows.shape[0], chunk_count(rows.shape[1])))
-        run(_kernels.adaptive_sums, rows, steps, *self._ends(), grad, by_step, by_beta)
         total = sum_chunks(sum_chunks(by_step)[None])[0]
         samples = -(sum_chunks(by_beta) * (step / betas)) + 0.0
-        return {
+        return result, {
             "step": np.array(total * self.gradient_factor(rows.shape[1])),
             "beta": samples if isinstance(self.beta, tuple) else np.array(sum_chunks(samples[None])[0]),
         }
+
+    def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return ``grad_out * (1 / beta)`` inside of the range, 0 at its ends and outside."""
+        return self._gradients(self._prepared(w), grad_out, out)[0]
+
+    def parameter_gradients(self, w: ArrayLike, grad_out: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Return the gradients of the step, of shape (), and of beta, of shape () for a number or (samples,)."""
+        return self._gradients(self._prepared(w), grad_out, None)[1]
 
     def gradient_factor(self, n: int) -> float:
         """Return 1 / sqrt(n Q_P) for samples of `n` values (1 / sqrt(Q_P) for none)."""

@@ -7,9 +7,11 @@ give the same bits: see `_scale_parts` and `_single_block`.
 __all__ = [
     "clipped_block",
     "clipped_codes",
+    "clipped_multiples",
     "clipped_row",
     "clipped_values",
     "slope_sums",
+    "step_slope",
     "stepped_backward",
     "stepped_rows",
     "uniform_rows",
@@ -75,19 +77,19 @@ def clipped_block(x: Floats, scale: float, low: float, high: float, factor: floa
 
 
 @njit(cache=True, nogil=True)
-def _scale_parts(scale: float, top: float) -> tuple[np.float32, np.float32, bool]:
-    """Return c and d such that fl(q c) + fl(q d) in float32 is q scale rounded twice, and whether that is so.
+def _scale_parts(factor: float, top: float) -> tuple[np.float32, np.float32, bool]:
+    """Return c and d such that fl(q c) + fl(q d) in float32 is q factor rounded twice, and whether that is so.
 
     c has 16 bits, so that q c is exact for the integers q up to `top`. All of these are tried.
     """
-    single = np.float32(scale)
+    single = np.float32(factor)
     scaled = single * _SPLIT
     coarse = scaled - (scaled - single)
-    rest = np.float32(scale - np.float64(coarse))
+    rest = np.float32(factor - np.float64(coarse))
     wrong = np.int32(0)
     for i in range(int(top) + 1):
         q = np.float32(i)
-        wrong |= np.int32(q * coarse + q * rest != np.float32(np.float64(i) * scale))
+        wrong |= np.int32(q * coarse + q * rest != np.float32(np.float64(i) * factor))
     return coarse, rest, wrong == 0
 
 
@@ -110,20 +112,21 @@ def _single_block(
 
 
 @njit(cache=True, nogil=True)
-def clipped_row(x: Floats, scale: float, low: float, high: float, out: Floats) -> None:
-    """Write scale times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
+def clipped_row(x: Floats, scale: float, low: float, high: float, factor: float, out: Floats) -> None:
+    """Write what `clipped_block` does for a row of any length."""
     top = max(-low, high)
-    if x.itemsize == 4 and out.itemsize == 4 and top <= min(_FEW, x.size) and 1e-30 < scale < 1e30:
-        coarse, rest, good = _scale_parts(scale, top)
+    normal = min(scale, factor) > 1e-30 and max(scale, factor) < 1e30
+    if x.itemsize == 4 and out.itemsize == 4 and top <= min(_FEW, x.size) and normal:
+        coarse, rest, good = _scale_parts(factor, top)
         if good:
             inverse, edge = np.float32(1.0 / scale), _HALF - _SINGLE * (np.float32(top) + _TWO)
             for k in range(0, x.size, BLOCK):
                 part, part_out = x[k : k + BLOCK], out[k : k + BLOCK]
                 if _single_block(part, inverse, np.float32(low), np.float32(high), edge, coarse, rest, part_out):
-                    clipped_block(part, scale, low, high, scale, part_out)
+                    clipped_block(part, scale, low, high, factor, part_out)
             return
     for k in range(0, x.size, BLOCK):
-        clipped_block(x[k : k + BLOCK], scale, low, high, scale, out[k : k + BLOCK])
+        clipped_block(x[k : k + BLOCK], scale, low, high, factor, out[k : k + BLOCK])
 
 
 @njit(cache=True, nogil=True)
@@ -131,7 +134,17 @@ def clipped_values(x: Floats, scales: Doubles, low: float, high: float, out: Flo
     """Write scale times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
-        clipped_row(x[r, i:j], scales[r], low, high, out[r, i:j])
+        clipped_row(x[r, i:j], scales[r], low, high, scales[r], out[r, i:j])
+
+
+@njit(cache=True, nogil=True)
+def clipped_multiples(
+    x: Floats, scales: Doubles, low: float, high: float, factor: float, out: Floats, first: int, last: int
+) -> None:
+    """Write factor times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
+    for item in range(first, last):
+        r, _, i, j = chunk_at(item, x.shape[1])
+        clipped_row(x[r, i:j], scales[r], low, high, factor, out[r, i:j])
 
 
 @njit(cache=True, nogil=True)
@@ -151,7 +164,7 @@ def uniform_rows(
         limits[r] = np.float64(magnitudes[r]) if limit < 0.0 else limit
         scale = limits[r] / largest
         scale = scale if scale != 0.0 else least
-        clipped_row(x[r], scale, -largest, largest, out[r])
+        clipped_row(x[r], scale, -largest, largest, scale, out[r])
     return True
 
 
@@ -167,12 +180,12 @@ def stepped_rows(
     for r in range(first, last):
         if largest_word(bits[r], magnitude) > greatest:
             return False
-        clipped_row(x[r], steps[r], low, high, out[r])
+        clipped_row(x[r], steps[r], low, high, steps[r], out[r])
     return True
 
 
 @njit(cache=True, nogil=True)
-def _slope(z: float, low: float, high: float) -> float:
+def step_slope(z: float, low: float, high: float) -> float:
     """Return the slope of a value by the step: rint(z) - z between low and high, low or high at them and beyond."""
     slope = np.rint(z) - z
     slope = slope if z > low else low
@@ -184,7 +197,7 @@ def _inner(x: Floats, step: float, low: float, high: float, grad: Floats, lanes:
     """Write grad where low < z = x / step < high, else 0, and add grad times the slope; up to one block of lanes."""
     for k in range(x.size):
         z, g = np.float64(x[k]) / step, grad[k]
-        lanes[k] += np.float64(g) * _slope(z, low, high)
+        lanes[k] += np.float64(g) * step_slope(z, low, high)
         out[k] = g if (z > low) & (z < high) else 0.0
 
 
@@ -198,7 +211,7 @@ def _inner_blocks(x: Floats, step: float, low: float, high: float, grad: Floats,
             total = lanes[k]
             for b in range(4):
                 z, g = np.float64(part[k + b * LANES]) / step, part_grad[k + b * LANES]
-                total += np.float64(g) * _slope(z, low, high)
+                total += np.float64(g) * step_slope(z, low, high)
                 part_out[k + b * LANES] = g if (z > low) & (z < high) else 0.0
             lanes[k] = total
     for start in range(x.size // four * four, x.size, LANES):
@@ -210,7 +223,7 @@ def _inner_blocks(x: Floats, step: float, low: float, high: float, grad: Floats,
 def stepped_backward(
     x: Floats, steps: Doubles, low: float, high: float, grad: Floats, out: Floats, parts: Doubles, first: int, last: int
 ) -> None:
-    """Write grad where low < z = x / step < high, else 0, and the sum of grad times `_slope` of every chunk.
+    """Write grad where low < z = x / step < high, else 0, and the sum of grad times `step_slope` of every chunk.
 
     The sum runs in the lanes of `tetrit.estimators._kernels`.
     """
@@ -230,7 +243,7 @@ def stepped_backward(
 @njit(cache=True, nogil=True)
 def _slope_terms(x: Floats, step: float, low: float, high: float, grad: Floats, lanes: Doubles) -> None:
     for k in range(x.size):
-        lanes[k] += np.float64(grad[k]) * _slope(np.float64(x[k]) / step, low, high)
+        lanes[k] += np.float64(grad[k]) * step_slope(np.float64(x[k]) / step, low, high)
 
 
 @njit(cache=True, nogil=True)
@@ -243,7 +256,7 @@ def _slope_blocks(x: Floats, step: float, low: float, high: float, grad: Floats,
             total = lanes[k]
             for b in range(4):
                 z = np.float64(part[k + b * LANES]) / step
-                total += np.float64(part_grad[k + b * LANES]) * _slope(z, low, high)
+                total += np.float64(part_grad[k + b * LANES]) * step_slope(z, low, high)
             lanes[k] = total
     for start in range(x.size // four * four, x.size, LANES):
         stop = min(x.size, start + LANES)
