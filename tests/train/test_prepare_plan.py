@@ -8,6 +8,7 @@ from torch.nn.utils import prune
 
 from tetrit.errors import InvalidValueError, UnknownNameError
 from tetrit.train.qat import Plan, Rule, low_bit_layers, prepare
+from tetrit.train.quantizers import quantizer
 
 
 def network():
@@ -251,8 +252,30 @@ def test_attention_of_which_a_hook_computes_a_weight():
             prepare(model, rules(match))
 
 
-def test_star_skips_what_cannot_be_quantised():
-    assert quantised(rules("*"), with_others()) == ["fc", "block.0"]
+def test_star_skips_what_cannot_be_quantised_and_says_so():
+    text = (
+        "layers that cannot be quantised stay in float: 'lstm' (LSTM: use tetrit.train.models.LSTM, whose projections "
+        "are Linear layers); 'gru' (GRU: write its projections as nn.Linear layers, as tetrit.train.models.LSTM does); "
+        "'both' (Bilinear: write it with nn.Linear layers); 'bag' (EmbeddingBag: use nn.Embedding and sum its rows); "
+        "'lazy' (LazyLinear: call the model once, so that the layer takes its shape); "
+        "'own' (Own: it may have a forward pass of its own: use torch.nn.Linear itself); "
+        "'normed' (ParametrizedLinear: remove its parametrisations first)"
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(text)}$"):
+        assert quantised(rules("*"), with_others()) == ["fc", "block.0"]
+    assert quantised(rules("fc"), with_others()) == ["fc"]
+
+
+def test_a_rule_that_leaves_them_in_float_keeps_quiet():
+    model = nn.ModuleDict({"fc": nn.Linear(4, 4), "lstm": nn.LSTM(4, 4), "gru": nn.GRU(4, 4)})
+    quiet = Plan(rules=(Rule(match="lstm"), Rule(match="gru"), Rule(match="*", weight="szt")))
+    assert quantised(quiet, model) == ["fc"]
+
+
+def test_a_layer_whose_weight_the_user_quantises_is_not_one_of_them():
+    model = nn.ModuleDict({"fc": nn.Linear(4, 4), "own": nn.Linear(4, 4)})
+    nn.utils.parametrize.register_parametrization(model["own"], "weight", quantizer("szt"))
+    assert quantised(rules("*"), model) == ["fc"]
 
 
 def test_rules_without_effect():
@@ -266,6 +289,11 @@ def test_rules_without_effect():
 def test_no_layers():
     with refused("`model` must have a layer that can be quantised, got none"):
         prepare(nn.ReLU(), rules("*"))
+    with refused(
+        "`model` must have a layer that can be quantised, got none: layer '1' is a Bilinear, which cannot be "
+        "quantised; write it with nn.Linear layers"
+    ):
+        prepare(nn.Sequential(nn.ReLU(), nn.Bilinear(2, 2, 2), nn.GRU(2, 2)), rules("*"))
 
 
 def test_embedding_takes_no_activation_estimator():

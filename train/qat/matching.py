@@ -2,6 +2,7 @@
 
 __all__ = ["Match", "matches"]
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from tetrit.estimators.tables import from_table
 from tetrit.train.qat.attention import LowBitMultiheadAttention
 from tetrit.train.qat.layers import LOW_BIT, LowBitEmbedding, LowBitLayer
 from tetrit.train.qat.plan import FLOAT, Plan, Rule, Table, with_axes
+from tetrit.train.quantizers import Quantizer
 
 _LOW_BIT: dict[type[nn.Module], type[LowBitLayer]] = {**LOW_BIT, nn.MultiheadAttention: LowBitMultiheadAttention}
 
@@ -65,24 +67,46 @@ def matches(model: nn.Module, plan: Plan) -> list[Match]:
         if isinstance(module, LowBitLayer):
             raise InvalidValueError(f"`model` must be a float model: layer '{name}' has been prepared already")
     layers = {name: module for name, module in modules.items() if type(module) in _LOW_BIT}
+    rest = _unquantisable(modules)
     if not layers:
-        raise InvalidValueError("`model` must have a layer that can be quantised, got none")
+        got = "; ".join([_said(name, modules[name], advice) for name, advice in rest.items()][:1])
+        raise InvalidValueError(f"`model` must have a layer that can be quantised, got none{got and ': '}{got}")
     for rule in plan.rules:
         _check_rule(rule, modules, layers)
-    chosen = _chosen(plan, layers)
+    chosen = _chosen(plan, layers, rest)
     found = [
-        _match(name, layers[name], rule)
-        for name, rule in chosen.items()
-        if rule is not None and not (rule.weight == FLOAT and rule.activation in (None, FLOAT))
+        _match(name, layers[name], rule) for name, rule in chosen.items() if rule is not None and not rule.leaves_float
     ]
+    _warn(plan, modules, rest)
     found += _attentions_of_projections(found, layers)
     _check_shared(model, found)
     order = list(layers)
     return sorted(found, key=lambda match: order.index(match.name))
 
 
-def _chosen(plan: Plan, layers: dict[str, nn.Module]) -> dict[str, Rule | None]:
-    """Return the rule of every layer, None for float."""
+def _unquantisable(modules: dict[str, nn.Module]) -> dict[str, str]:
+    """Return what to do about each layer that has weights which cannot be quantised, by its name."""
+    return {name: advice for name, module in modules.items() if (advice := _advice(module))}
+
+
+def _said(name: str, module: nn.Module, advice: str) -> str:
+    return f"layer '{name}' is a {type(module).__name__}, which cannot be quantised; {advice}"
+
+
+def _warn(plan: Plan, modules: dict[str, nn.Module], rest: dict[str, str]) -> None:
+    """Warn of layers that a pattern takes for quantising, and that stay in float."""
+    left: dict[str, list[str]] = {}
+    for name, advice in rest.items():
+        rule = next((rule for rule in plan.rules if rule.takes(name)), None)
+        if rule is not None and not rule.leaves_float:
+            left.setdefault(f"{type(modules[name]).__name__}: {advice}", []).append(f"'{name}'")
+    if left:
+        layers = "; ".join(f"{', '.join(names)} ({kind})" for kind, names in left.items())
+        warnings.warn(f"layers that cannot be quantised stay in float: {layers}", stacklevel=4)
+
+
+def _chosen(plan: Plan, layers: dict[str, nn.Module], rest: dict[str, str]) -> dict[str, Rule | None]:
+    """Return the rule of every layer, None for float; `rest` are those that stay in float anyway."""
     names = list(layers)
     kept = {names[0]} if plan.keep_first else set()
     if plan.keep_last:
@@ -98,7 +122,8 @@ def _chosen(plan: Plan, layers: dict[str, nn.Module]) -> dict[str, Rule | None]:
             places |= {i: rule for i, rule in enumerate(plan.rules) if rule.takes(parent)}
         chosen[name] = places[min(places)] if places else None
     for rule in plan.rules:
-        if not any(rule is other for other in chosen.values()):
+        idle = not any(rule is other for other in chosen.values())
+        if idle and not (rule.leaves_float and any(rule.takes(name) for name in rest)):
             taken = [name for name in names if rule.takes(name)]
             raise InvalidValueError(
                 f"rule '{rule.match}' has no effect: an earlier rule, `keep_first` or `keep_last` takes "
@@ -116,29 +141,37 @@ def _check_rule(rule: Rule, modules: dict[str, nn.Module], layers: dict[str, nn.
                 "leave out `activation`"
             )
         return
-    others = [name for name in modules if name and rule.takes(name) and _instead(name, modules[name])]
-    if others:
-        name = others[0]
-        raise InvalidValueError(
-            f"layer '{name}' is a {type(modules[name]).__name__}, which cannot be quantised; "
-            f"{_instead(name, modules[name])}"
-        )
+    others = {name: advice for name, m in modules.items() if rule.takes(name) and (advice := _instead(name, m))}
+    if rule.leaves_float and any(_advice(modules[name]) for name in others):
+        return
+    for name, advice in others.items():
+        raise InvalidValueError(_said(name, modules[name], advice))
     raise InvalidValueError(
         f"rule '{rule.match}' takes no layer; layers that can be quantised: "
         + ", ".join(f"'{name}'" if name else "'' (the model itself; match it with '*')" for name in layers)
     )
 
 
-def _instead(name: str, module: nn.Module) -> str | None:
-    """Return what to do about a module that has weights or layers of its own and cannot be quantised; else None."""
+def _advice(module: nn.Module) -> str | None:
+    """Return what to do about a layer that has weights which cannot be quantised; else None."""
+    if type(module) in _LOW_BIT:
+        return None
     if parametrize.is_parametrized(module):
-        return "remove its parametrisations first"
+        ours = any(isinstance(part, Quantizer) for part in module.modules())
+        return None if ours else "remove its parametrisations first"
     for kind, advice in _INSTEAD.items():
         if isinstance(module, kind):
             return advice
     for kind in _LOW_BIT:
         if isinstance(module, kind):
             return f"it may have a forward pass of its own: use torch.nn.{kind.__name__} itself"
+    return None
+
+
+def _instead(name: str, module: nn.Module) -> str | None:
+    """Return what to do about a module that has parameters and cannot be quantised itself; else None."""
+    if advice := _advice(module):
+        return advice
     if any(True for _ in module.children()):
         return f"match the layers in it, for instance with '{name}.*'"
     return "it has no weight matrix" if any(True for _ in module.parameters(recurse=False)) else None

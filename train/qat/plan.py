@@ -63,6 +63,11 @@ class Rule:
             object.__setattr__(self, field, _checked(f"rule '{self.match}', `{field}`", getattr(self, field), axes))
 
     @property
+    def leaves_float(self) -> bool:
+        """Whether the layers stay as they are."""
+        return self.weight == FLOAT and self.activation in (None, FLOAT)
+
+    @property
     def explicit(self) -> bool:
         """Whether `match` is a single name, not a pattern."""
         return not any(sign in self.match for sign in "*?[")

@@ -62,6 +62,12 @@ def prepare(model: nn.Module, plan: Plan, *, example: Any = None, fold_batchnorm
     After any error, those of the model's own code on the example included, its layers and weights are as before, except
     that batch normalisation may have been folded.
 
+    Warns
+    -----
+    UserWarning
+        Of layers with weights that cannot be quantised, an LSTM for instance, where a rule with a pattern takes them
+        for that: they stay in float. A rule before it that takes them and leaves them in float keeps it quiet.
+
     Notes
     -----
     `axis` of a weight estimator counts the axes of torch's weight: 0 is the output of Linear and Conv and the row (the

@@ -1,11 +1,12 @@
 """The operators behind every quantiser module: the golden kernels on the CPU, the torch rules elsewhere, autograd.
 
-`torch.compile` sees them as opaque operators, which also keeps its fusions from changing a bit.
+`torch.compile` sees them as opaque operators, which also keeps its fusions from changing a bit. Under `torch.func.vmap`
+a quantiser is called for one sample after the other, so that each has scales of its own.
 """
 
 __all__ = ["quantize", "values"]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -62,6 +63,11 @@ def _(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bo
     return w.new_empty(_golden.registered(key).value_shape(tuple(w.shape)))
 
 
+@_forward_op.register_vmap
+def _(info: Any, dims: Sequence[Any], *args: Any) -> tuple[Tensor, int]:
+    return torch.stack([_forward_op(*given) for given in _samples(info.batch_size, dims, args)]), 0
+
+
 @torch.library.custom_op("tetrit::quantize_backward", mutates_args=())
 def _backward_op(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str) -> list[Tensor]:
     first, *extra = _backward(_current(w, learned, progress, key), w, grad, learned)
@@ -71,6 +77,24 @@ def _backward_op(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tenso
 @_backward_op.register_fake
 def _(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str) -> list[Tensor]:
     return [w.new_empty(w.shape, dtype=grad.dtype), *(torch.empty_like(p) for p in learned)]
+
+
+@_backward_op.register_vmap
+def _(info: Any, dims: Sequence[Any], *args: Any) -> tuple[list[Tensor], list[int]]:
+    found = [_backward_op(*given) for given in _samples(info.batch_size, dims, args)]
+    return [torch.stack(each) for each in zip(*found, strict=True)], [0] * len(found[0])
+
+
+def _samples(size: int, dims: Sequence[Any], args: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the arguments of every sample of a batch, `dims` being the axis of the samples or None for each tensor."""
+
+    def of(sample: int, dim: Any, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [of(sample, *each) for each in zip(dim, value, strict=True)]
+        return value if dim is None else value.select(dim, sample)
+
+    for sample in range(size):
+        yield [of(sample, *each) for each in zip(dims, args, strict=True)]
 
 
 class _Quantize(torch.autograd.Function):
@@ -103,29 +127,59 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 _once = once_differentiable(_gradients)
 
 
-class _Compiled(torch.autograd.Function):
-    """The same by way of the operators, which a compiler takes as they are."""
+class _Operator(torch.autograd.Function):
+    """The same by way of the operators, for compilers, which take them as they are, and for `torch.func`."""
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
-        # a copy: the module may have moved on when the backward pass comes
-        ctx.save_for_backward(w, *learned, progress.clone())
-        ctx.key = key
+    def forward(w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
         return _forward_op(w, list(learned), progress, seed, hard, key)
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        w, progress, _, _, ctx.key, *learned = inputs
+        # a copy: the module may have moved on when the backward pass comes
+        ctx.save_for_backward(w, *learned, progress.clone())
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         w, *learned, progress = ctx.saved_tensors
-        first, *extra = _backward_op(w, grad, learned, progress, ctx.key)
+        found = _Pulled.apply if torch._C._are_functorch_transforms_active() else _pulled
+        first, *extra = found(w, grad, progress, ctx.key, *learned)
         return (first if ctx.needs_input_grad[0] else None, None, None, None, None, *extra)
+
+    @staticmethod
+    def vmap(info: Any, dims: Sequence[Any], *args: Any) -> tuple[Tensor, int]:
+        return torch.stack([_Operator.apply(*given) for given in _samples(info.batch_size, dims, args)]), 0
+
+
+def _pulled(w: Tensor, grad: Tensor, progress: Tensor, key: str, *learned: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_backward_op(w, grad, list(learned), progress, key))
+
+
+class _Pulled(torch.autograd.Function):
+    """The gradients within a transform of `torch.func`, where `once_differentiable` lets their derivatives be 0."""
+
+    forward = staticmethod(_pulled)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise RuntimeError("a quantiser has no second derivatives: those of a surrogate gradient would mean nothing")
+
+    @staticmethod
+    def vmap(info: Any, dims: Sequence[Any], *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        found = [_Pulled.apply(*given) for given in _samples(info.batch_size, dims, args)]
+        return tuple(torch.stack(each) for each in zip(*found, strict=True)), (0,) * len(found[0])
 
 
 def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
     """Return the values of the estimator registered as `key`, with its backward rule for `w` and `learned`."""
-    if torch.compiler.is_compiling():
-        compiled: Tensor = _Compiled.apply(w, progress, seed, hard, key, *learned)
-        return compiled
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        operated: Tensor = _Operator.apply(w, progress, seed, hard, key, *learned)
+        return operated
     if not (torch.is_grad_enabled() and (w.requires_grad or learned)):
         return values(w, learned, progress, seed, hard, key)
     e = _current(w, learned, progress, key)  # the dispatcher of operators costs as much as a small layer
