@@ -18,7 +18,7 @@ from tetrit.estimators._values import filled
 from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.grids import _kernels
 from tetrit.estimators.integers._kernels import clipped_codes, clipped_multiples
-from tetrit.estimators.stochastic._shared import checked_step, row_steps
+from tetrit.estimators.stochastic._shared import checked_step, integer_ends, row_steps
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.Integer))
 _LEAST = np.finfo(np.float32).tiny.item()
@@ -165,8 +165,7 @@ class ASQ(Estimator):
 
     def _ends(self) -> tuple[float, float]:
         """Return -Q_N and Q_P."""
-        values = formats.get(self.format).values
-        return float(np.nanmin(values)), float(np.nanmax(values))
+        return integer_ends(self.format)
 
     def _first_step(self, x: NDArray[Any]) -> float:
         rows = to_rows(x, None)

@@ -1,6 +1,16 @@
 """What the estimators of this folder share: neighbours of a format, generators, steps, sums in the golden order."""
 
-__all__ = ["REAL_FORMATS", "absmax_scales", "checked_step", "drawn_key", "layout", "neighbours", "row_steps", "sums"]
+__all__ = [
+    "REAL_FORMATS",
+    "absmax_scales",
+    "checked_step",
+    "drawn_key",
+    "integer_ends",
+    "layout",
+    "neighbours",
+    "row_steps",
+    "sums",
+]
 
 import math
 from functools import cache
@@ -44,6 +54,13 @@ def drawn_key(rng: np.random.Generator | None, seed: int) -> np.uint64:
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"`rng` must be a numpy.random.Generator or None, got {rng!r}")
     return rng.integers(2**64, dtype=np.uint64)
+
+
+@cache
+def integer_ends(name: str) -> tuple[float, float]:
+    """Return the least and the greatest value of an integer format."""
+    low, high = formats.get(name).integer_range
+    return float(low), float(high)
 
 
 def layout(shape: tuple[int, ...], axis: int | None) -> tuple[int, int]:

@@ -4,7 +4,7 @@ __all__ = ["LSQ"]
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -43,7 +43,7 @@ from tetrit.estimators.integers._kernels import (
     stepped_rows,
 )
 from tetrit.estimators.stochastic import _kernels
-from tetrit.estimators.stochastic._shared import checked_step, row_steps
+from tetrit.estimators.stochastic._shared import checked_step, integer_ends, row_steps
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.Integer))
 _GREATEST = {"f": np.finfo(np.float32).max.view(np.int32), "d": np.finfo(np.float64).max.view(np.int64)}
@@ -210,7 +210,7 @@ class LSQ(Estimator):
         g: NDArray[Any] = grad_out
         if g.dtype != x.dtype or g.shape != x.shape or not g.flags.c_contiguous:
             return self._gradients(x, rows, steps, g, None, wanted)
-        low, high = _ends(self.format)
+        low, high = self._ends()
         parts = np.empty((len(rows), chunk_count(rows.shape[1])))
         result = g
         if wanted:
@@ -259,7 +259,7 @@ class LSQ(Estimator):
 
     def _ends(self) -> tuple[float, float]:
         """Return -Q_N and Q_P."""
-        return _ends(self.format)
+        return integer_ends(self.format)
 
     def _steps(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows and step of every row."""
@@ -276,12 +276,6 @@ class LSQ(Estimator):
             steps = (totals / max(rows.shape[1], 1)) / math.sqrt(self._ends()[1]) * 2.0
         steps[steps == 0] = 1.0
         return rows, np.minimum(steps, np.finfo(np.float64).max)
-
-
-@cache
-def _ends(name: str) -> tuple[float, float]:
-    low, high = formats.get(name).integer_range
-    return float(low), float(high)
 
 
 @lru_cache(maxsize=1024)

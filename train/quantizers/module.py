@@ -32,7 +32,7 @@ class Quantizer(nn.Module):
     the same rule runs in tensor operations without waiting for the device: forward the same bits (the sine of `biper`
     and the powers of `nupes` but for their last places), gradients within float32 rounding; there, a NaN or an infinity
     in `w` gives values that are not finite instead of raising an error. The backward pass saves `w` and no other tensor
-    of its size. Second derivatives raise an error.
+    of its size. Second derivatives raise an error. `torch.func.vmap` quantises every sample by itself.
 
     Parameters
     ----------
