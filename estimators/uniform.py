@@ -70,7 +70,7 @@ class _Uniform(Estimator):
         if not by_rows(rows):
             limits = self._limits(x, rows)
             scales, largest = self._scales(limits)
-            return in_one_pass(x, self.axis, out, clipped_values, scales, -largest, largest), limits
+            return in_one_pass(x, self.axis, out, clipped_values, scales, scales, -largest, largest), limits
         limits = np.empty(len(rows))
         return filled(rows, x.shape, self.axis, out, lambda into: self._fill(x, rows, limits, into)), limits
 

@@ -139,7 +139,7 @@ class AdaPT(Estimator):
         if self.rounding == "stochastic":
             values, _ = neighbours(f"int{self.word_length}")
             return in_one_pass(x, None, out, random_values, scales, values, drawn_key(rng, self.seed), 1, 1)
-        return in_one_pass(x, None, out, clipped_values, scales, *self._ends())
+        return in_one_pass(x, None, out, clipped_values, scales, scales, *self._ends())
 
     def backward(self, w: ArrayLike, grad_out: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return a copy of `grad_out`."""

@@ -207,7 +207,7 @@ def odd_codes(x: Floats, scales: Doubles, half: float, mask: int, codes: Codes, 
 @njit(cache=True, nogil=True)
 def odd_block(x: Floats, scale: float, half: float, out: Floats) -> None:
     """Write scale times the odd integers of a part of a row."""
-    inverse = 0.5 / scale  # see `tetrit.estimators.integers._kernels.clipped_values`
+    inverse = 0.5 / scale  # see `tetrit.estimators.integers._kernels.clipped_block`
     near: np.bool_ = np.bool_(scale < 1e-300)
     for k in range(x.size):
         t = np.float64(x[k]) * inverse - 0.5

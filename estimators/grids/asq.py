@@ -17,7 +17,7 @@ from tetrit.estimators._run import chunk_count, largest_magnitudes, run, sum_chu
 from tetrit.estimators._values import filled
 from tetrit.estimators.base import Estimator, Pullback, Quantized
 from tetrit.estimators.grids import _kernels
-from tetrit.estimators.integers._kernels import clipped_codes, clipped_multiples
+from tetrit.estimators.integers._kernels import clipped_codes, clipped_values
 from tetrit.estimators.stochastic._shared import checked_step, integer_ends, row_steps
 
 _FORMATS = tuple(name for name in formats.names() if isinstance(formats.get(name), formats.Integer))
@@ -124,9 +124,8 @@ class ASQ(Estimator):
         """Return the values and the backward rule, which share the checks and the steps."""
         prepared = self._prepared(w)
         x, rows, step, _, steps = prepared
-        values = filled(
-            rows, x.shape, self.axis, out, lambda into: run(clipped_multiples, rows, steps, *self._ends(), step, into)
-        )
+        given = rows, steps, np.full(len(rows), step), *self._ends()
+        values = filled(rows, x.shape, self.axis, out, lambda into: run(clipped_values, *given, into))
         return values, partial(self._gradients, prepared)
 
     def _gradients(

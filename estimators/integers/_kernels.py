@@ -7,7 +7,6 @@ give the same bits: see `_scale_parts` and `_single_block`.
 __all__ = [
     "clipped_block",
     "clipped_codes",
-    "clipped_multiples",
     "clipped_row",
     "clipped_values",
     "slope_sums",
@@ -130,21 +129,13 @@ def clipped_row(x: Floats, scale: float, low: float, high: float, factor: float,
 
 
 @njit(cache=True, nogil=True)
-def clipped_values(x: Floats, scales: Doubles, low: float, high: float, out: Floats, first: int, last: int) -> None:
-    """Write scale times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
-    for item in range(first, last):
-        r, _, i, j = chunk_at(item, x.shape[1])
-        clipped_row(x[r, i:j], scales[r], low, high, scales[r], out[r, i:j])
-
-
-@njit(cache=True, nogil=True)
-def clipped_multiples(
-    x: Floats, scales: Doubles, low: float, high: float, factor: float, out: Floats, first: int, last: int
+def clipped_values(
+    x: Floats, scales: Doubles, factors: Doubles, low: float, high: float, out: Floats, first: int, last: int
 ) -> None:
-    """Write factor times x / scale, rounded to nearest even and held within [low, high]; |low|, |high| up to 2^16."""
+    """Write the row's factor times x / scale, rounded to nearest even and held within [low, high], up to 2^16."""
     for item in range(first, last):
         r, _, i, j = chunk_at(item, x.shape[1])
-        clipped_row(x[r, i:j], scales[r], low, high, factor, out[r, i:j])
+        clipped_row(x[r, i:j], scales[r], low, high, factors[r], out[r, i:j])
 
 
 @njit(cache=True, nogil=True)
@@ -175,7 +166,7 @@ def stepped_rows(
 ) -> bool:  # fmt: skip
     """Write what `clipped_values` does for the rows `first` to before `last`; False, and stop, where x is not finite.
 
-    `bits` are x as integers, `greatest` those of the greatest finite number.
+    A step is scale and factor. `bits` are x as integers, `greatest` those of the greatest finite number.
     """
     for r in range(first, last):
         if largest_word(bits[r], magnitude) > greatest:

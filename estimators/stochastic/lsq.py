@@ -148,7 +148,7 @@ class LSQ(Estimator):
         rows = to_rows(x, self.axis)
         if self.step is None or not by_rows(rows):
             _, steps = self._steps(x)
-            values = in_one_pass(x, self.axis, out, clipped_values, steps, *self._ends())
+            values = in_one_pass(x, self.axis, out, clipped_values, steps, steps, *self._ends())
             return values, partial(self._gradients, x, rows, steps)
         steps = row_steps("step", self.step, len(rows))
         values = filled(rows, x.shape, self.axis, out, lambda into: self._fill(x, rows, steps, into))

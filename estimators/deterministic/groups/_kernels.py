@@ -236,7 +236,7 @@ def spread_kept(
 def kept_integers(
     x: Floats, n: int, m: int, along_line: bool, scale: float, largest: float, out: Floats, first: int, last: int
 ) -> None:
-    """Write the value of `tetrit.estimators.integers._kernels.clipped_values` where x is kept, and 0 elsewhere."""
+    """Write the value of `tetrit.estimators.integers._kernels.clipped_block` where x is kept, and 0 elsewhere."""
     magnitudes, ranks, kept = _scratch(x, m, along_line)
     for item in range(first, last):
         tile = tile_at(item, x.shape[1], x.shape[2], m, along_line)
