@@ -1,4 +1,4 @@
-"""Quantisers under the transforms of `torch.func`: the same bits as calls and backward passes, sample by sample."""
+"""Quantisers under `torch.func` and `torch.fx`: the same bits as calls and backward passes, sample by sample."""
 
 import pytest
 import torch
@@ -114,3 +114,21 @@ def test_errors_say_what_is_wrong():
     w[3, 1, 2] = float("nan")
     with pytest.raises(ValueError, match=r"^`w` must be finite, got nan at index \(1, 2\)$"):
         vmap(quantizer("szt"))(w)
+
+
+def test_a_symbolic_trace_calls_quantisers_as_they_are():
+    torch.manual_seed(0)
+    plan = Plan.from_toml({"layer": [{"match": "*", "weight": {"name": "lsq", "axis": 0}, "activation": "lsq"}]})
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+    x = torch.randn(5, 1, 4, 4)
+    traced = torch.fx.symbolic_trace(prepare(model, plan, example=x))
+    assert [node.target for node in traced.graph.nodes if "quantizer" in str(node.target)] == [
+        f"{layer}.{kind}_quantizer" for layer in (0, 4) for kind in ("weight", "input")
+    ]
+    found = []
+    for network in (model, traced):
+        network.zero_grad()
+        network(x).sum().backward()
+        found.append([p.grad.clone() for p in network.parameters()])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)

@@ -142,6 +142,9 @@ class Quantizer(nn.Module):
 
     def _called(self, function: Callable[..., Tensor], w: Tensor) -> Tensor:
         if not isinstance(w, Tensor) or w.dtype not in _FLOATS or w.layout != torch.strided:
+            traced: Tensor | None = _traced(self, w)
+            if traced is not None:
+                return traced
             got: object = type(w).__name__
             if isinstance(w, Tensor):
                 got = w.layout if w.dtype in _FLOATS else w.dtype
@@ -206,6 +209,14 @@ class Quantizer(nn.Module):
     def extra_repr(self) -> str:
         """Return the estimator as it was given or started."""
         return repr(self._golden)
+
+
+def _traced(module: nn.Module, w: Any) -> Any:
+    """Return the call of a module in a trace of `torch.fx`, which takes it as it is; None where nothing is traced."""
+    if not isinstance(w, torch.fx.Proxy):
+        return None
+    tracer: Any = w.tracer
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), (w,), {})
 
 
 def quantizer(name: str, **params: Any) -> Quantizer:
