@@ -22,6 +22,7 @@ from tetrit.explore.figures import Figures, Result, versions
 from tetrit.explore.running import begin, fingerprint
 from tetrit.explore.store import FILE, Store
 from tetrit.explore.workload import Gemm, GemmWorkload
+from tetrit.explore.writing import write
 from tetrit.hardware import ShiftArray, SimdEngine
 from tetrit.sim import CrossbarEngine, ShiftEngine, Workload
 from tetrit.sim.cost import Prices
@@ -338,7 +339,7 @@ def test_csv_summary_and_figures(space, tmp_path):
     found = space()
     with run(found, tmp_path / "out", jobs=1) as store:
         rows = store.rows()
-    tables.write(found, rows, tmp_path / "out")
+    write(found, rows, tmp_path / "out")
     lines = (tmp_path / "out" / "points.csv").read_text().splitlines()
     assert lines[0] == (
         "point,machine,rows,cols,dataflow,state,latency_us,energy_uj,area_mm2,accuracy,cycles,utilization,feasible,front,error"
@@ -376,5 +377,5 @@ def test_nothing_at_all_works(space, tmp_path):
     found = space(SMALL.replace("rows = [2, 4, 8, 0]", "rows = [0]"))
     with run(found, tmp_path / "out", jobs=1) as store:
         rows = store.rows()
-    tables.write(found, rows, tmp_path / "out")
+    write(found, rows, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["front.md", "points.csv", "points.sqlite"]

@@ -31,7 +31,9 @@ def command(space: Path, out: Path | None, jobs: int | None, dask: str | None, p
     folder = folder_of(out, "explore", space)
     with interruptible(), run(chosen, folder, jobs=jobs, dask=dask, progress=shown(progress)) as store:
         rows = store.rows()
-    tables.write(chosen, rows, folder)
+    from tetrit.explore.writing import write  # and what draws, which takes a while
+
+    write(chosen, rows, folder)
     counts, header, lines, notes = tables.summary(chosen, rows)
     front = f"\n{table(header, lines)}\n" if lines else ""
     click.echo("\n".join([counts, front, *notes, f"results in {folder}"]))

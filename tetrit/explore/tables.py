@@ -1,16 +1,14 @@
 """What an exploration found, in words: its front as a table, its sources, its failures, and all points as CSV."""
 
-__all__ = ["LABELS", "best", "chosen", "front_table", "markdown", "summary", "to_csv", "write"]
+__all__ = ["LABELS", "best", "chosen", "front_table", "markdown", "summary", "to_csv"]
 
 import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tetrit.explore.space import FIGURES, Space
-from tetrit.files import write_atomic
 from tetrit.train.compare.tables import markdown_table
 
 LABELS = {
@@ -155,13 +153,3 @@ def to_csv(space: Space, rows: Rows) -> str:
         values = (given.get(name, "") for name in names)
         writer.writerow((row["number"], row["machine"], *values, row["state"], *figures, *marks, row["error"] or ""))
     return text.getvalue()
-
-
-def write(space: Space, rows: Rows, out: Path) -> None:
-    """Write ``points.csv``, ``front.md`` and the figures as PNG and SVG."""
-    from tetrit.explore import plots
-
-    write_atomic(out / "points.csv", to_csv(space, rows))
-    write_atomic(out / "front.md", markdown(space, rows))
-    for name, content in plots.draw(space, rows).items():
-        write_atomic(out / name, content)
