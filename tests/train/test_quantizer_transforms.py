@@ -90,6 +90,14 @@ def test_evaluation_gives_the_values_of_the_codes():
     assert torch.equal(vmap(q)(ROWS), torch.stack([q(w) for w in ROWS]))
 
 
+def test_no_samples():
+    q = quantizer("lsq", step=0.3)
+    nothing = torch.empty(0, 4, 6)
+    assert vmap(q)(nothing).shape == nothing.shape
+    assert vmap(grad(lambda w: q(w).sum()))(nothing).shape == nothing.shape
+    assert vmap(quantizer("fairy"))(torch.empty(0, 2, 4, 6)).shape == (0, 2, 4, 6)
+
+
 def test_jacobian():
     found = jacrev(quantizer("ste_clipped", limit=0.5))(ROWS[0])
     inside = (ROWS[0].abs() <= 0.5).float().flatten().diag()

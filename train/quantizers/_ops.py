@@ -6,7 +6,7 @@ a quantiser is called for one sample after the other, so that each has scales of
 
 __all__ = ["quantize", "values"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ def _(w: Tensor, learned: list[Tensor], progress: Tensor, seed: Tensor, hard: bo
 
 @_forward_op.register_vmap
 def _(info: Any, dims: Sequence[Any], *args: Any) -> tuple[Tensor, int]:
-    return torch.stack([_forward_op(*given) for given in _samples(info.batch_size, dims, args)]), 0
+    return _by_sample(_forward_op, info.batch_size, dims, args)[0], 0
 
 
 @torch.library.custom_op("tetrit::quantize_backward", mutates_args=())
@@ -81,20 +81,26 @@ def _(w: Tensor, grad: Tensor, learned: list[Tensor], progress: Tensor, key: str
 
 @_backward_op.register_vmap
 def _(info: Any, dims: Sequence[Any], *args: Any) -> tuple[list[Tensor], list[int]]:
-    found = [_backward_op(*given) for given in _samples(info.batch_size, dims, args)]
-    return [torch.stack(each) for each in zip(*found, strict=True)], [0] * len(found[0])
+    found = _by_sample(_backward_op, info.batch_size, dims, args)
+    return found, [0] * len(found)
 
 
-def _samples(size: int, dims: Sequence[Any], args: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield the arguments of every sample of a batch, `dims` being the axis of the samples or None for each tensor."""
+def _by_sample(function: Callable[..., Any], size: int, dims: Sequence[Any], args: Sequence[Any]) -> list[Tensor]:
+    """Return the results of a function for every sample of a batch, stacked; none has the shapes of a sample of zeros.
+
+    For each tensor, and each in a list of them, `dims` has the axis of the samples, or None.
+    """
 
     def of(sample: int, dim: Any, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [of(sample, *each) for each in zip(dim, value, strict=True)]
-        return value if dim is None else value.select(dim, sample)
+        if dim is None:
+            return value
+        return value.select(dim, sample) if size else value.new_zeros(value.sum(dim).shape)
 
-    for sample in range(size):
-        yield [of(sample, *each) for each in zip(dims, args, strict=True)]
+    found = [function(*(of(k, *each) for each in zip(dims, args, strict=True))) for k in range(max(size, 1))]
+    results = [(one,) if isinstance(one, Tensor) else one for one in found]
+    return [torch.stack(each)[:size] for each in zip(*results, strict=True)]
 
 
 class _Quantize(torch.autograd.Function):
@@ -149,7 +155,7 @@ class _Operator(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, dims: Sequence[Any], *args: Any) -> tuple[Tensor, int]:
-        return torch.stack([_Operator.apply(*given) for given in _samples(info.batch_size, dims, args)]), 0
+        return _by_sample(_Operator.apply, info.batch_size, dims, args)[0], 0
 
 
 def _pulled(w: Tensor, grad: Tensor, progress: Tensor, key: str, *learned: Tensor) -> tuple[Tensor, ...]:
@@ -171,8 +177,8 @@ class _Pulled(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, dims: Sequence[Any], *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        found = [_Pulled.apply(*given) for given in _samples(info.batch_size, dims, args)]
-        return tuple(torch.stack(each) for each in zip(*found, strict=True)), (0,) * len(found[0])
+        found = _by_sample(_Pulled.apply, info.batch_size, dims, args)
+        return tuple(found), (0,) * len(found)
 
 
 def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
