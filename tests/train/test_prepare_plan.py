@@ -294,6 +294,11 @@ def test_no_layers():
         "quantised; write it with nn.Linear layers"
     ):
         prepare(nn.Sequential(nn.ReLU(), nn.Bilinear(2, 2, 2), nn.GRU(2, 2)), rules("*"))
+    with refused(
+        "`model` must have a layer that can be quantised, got none: it is a EmbeddingBag, which cannot be quantised; "
+        "use nn.Embedding and sum its rows"
+    ):
+        prepare(nn.EmbeddingBag(3, 4), rules("*"))
 
 
 def test_embedding_takes_no_activation_estimator():

@@ -69,8 +69,8 @@ def matches(model: nn.Module, plan: Plan) -> list[Match]:
     layers = {name: module for name, module in modules.items() if type(module) in _LOW_BIT}
     rest = _unquantisable(modules)
     if not layers:
-        got = "; ".join([_said(name, modules[name], advice) for name, advice in rest.items()][:1])
-        raise InvalidValueError(f"`model` must have a layer that can be quantised, got none{got and ': '}{got}")
+        first = next((f": {_said(name, modules[name], advice)}" for name, advice in rest.items()), "")
+        raise InvalidValueError(f"`model` must have a layer that can be quantised, got none{first}")
     for rule in plan.rules:
         _check_rule(rule, modules, layers)
     chosen = _chosen(plan, layers, rest)
@@ -90,7 +90,8 @@ def _unquantisable(modules: dict[str, nn.Module]) -> dict[str, str]:
 
 
 def _said(name: str, module: nn.Module, advice: str) -> str:
-    return f"layer '{name}' is a {type(module).__name__}, which cannot be quantised; {advice}"
+    layer = f"layer '{name}'" if name else "it"
+    return f"{layer} is a {type(module).__name__}, which cannot be quantised; {advice}"
 
 
 def _warn(plan: Plan, modules: dict[str, nn.Module], rest: dict[str, str]) -> None:
