@@ -72,7 +72,7 @@ def matches(model: nn.Module, plan: Plan) -> list[Match]:
         first = next((f": {_said(name, modules[name], advice)}" for name, advice in rest.items()), "")
         raise InvalidValueError(f"`model` must have a layer that can be quantised, got none{first}")
     for rule in plan.rules:
-        _check_rule(rule, modules, layers)
+        _check_rule(rule, modules, layers, rest)
     chosen = _chosen(plan, layers, rest)
     found = [
         _match(name, layers[name], rule) for name, rule in chosen.items() if rule is not None and not rule.leaves_float
@@ -87,6 +87,11 @@ def matches(model: nn.Module, plan: Plan) -> list[Match]:
 def _unquantisable(modules: dict[str, nn.Module]) -> dict[str, str]:
     """Return what to do about each layer that has weights which cannot be quantised, by its name."""
     return {name: advice for name, module in modules.items() if (advice := _advice(module))}
+
+
+def _leaves(rule: Rule, rest: dict[str, str]) -> bool:
+    """Return whether a rule leaves some of these in float, by its own words."""
+    return rule.leaves_float and any(rule.takes(name) for name in rest)
 
 
 def _said(name: str, module: nn.Module, advice: str) -> str:
@@ -124,7 +129,7 @@ def _chosen(plan: Plan, layers: dict[str, nn.Module], rest: dict[str, str]) -> d
         chosen[name] = places[min(places)] if places else None
     for rule in plan.rules:
         idle = not any(rule is other for other in chosen.values())
-        if idle and not (rule.leaves_float and any(rule.takes(name) for name in rest)):
+        if idle and not _leaves(rule, rest):
             taken = [name for name in names if rule.takes(name)]
             raise InvalidValueError(
                 f"rule '{rule.match}' has no effect: an earlier rule, `keep_first` or `keep_last` takes "
@@ -133,7 +138,7 @@ def _chosen(plan: Plan, layers: dict[str, nn.Module], rest: dict[str, str]) -> d
     return chosen
 
 
-def _check_rule(rule: Rule, modules: dict[str, nn.Module], layers: dict[str, nn.Module]) -> None:
+def _check_rule(rule: Rule, modules: dict[str, nn.Module], layers: dict[str, nn.Module], rest: dict[str, str]) -> None:
     taken = [name for name in layers if rule.takes(name)]
     if taken:
         if rule.explicit and rule.activation not in (None, FLOAT) and isinstance(layers[rule.match], nn.Embedding):
@@ -142,11 +147,11 @@ def _check_rule(rule: Rule, modules: dict[str, nn.Module], layers: dict[str, nn.
                 "leave out `activation`"
             )
         return
-    others = {name: advice for name, m in modules.items() if rule.takes(name) and (advice := _instead(name, m))}
-    if rule.leaves_float and any(_advice(modules[name]) for name in others):
+    if _leaves(rule, rest):
         return
-    for name, advice in others.items():
-        raise InvalidValueError(_said(name, modules[name], advice))
+    for name in filter(rule.takes, modules):
+        if advice := rest.get(name) or _instead(name, modules[name]):
+            raise InvalidValueError(_said(name, modules[name], advice))
     raise InvalidValueError(
         f"rule '{rule.match}' takes no layer; layers that can be quantised: "
         + ", ".join(f"'{name}'" if name else "'' (the model itself; match it with '*')" for name in layers)
@@ -170,9 +175,7 @@ def _advice(module: nn.Module) -> str | None:
 
 
 def _instead(name: str, module: nn.Module) -> str | None:
-    """Return what to do about a module that has parameters and cannot be quantised itself; else None."""
-    if advice := _advice(module):
-        return advice
+    """Return what to rather match than a module with parameters that is no layer with weights; else None."""
     if any(True for _ in module.children()):
         return f"match the layers in it, for instance with '{name}.*'"
     return "it has no weight matrix" if any(True for _ in module.parameters(recurse=False)) else None

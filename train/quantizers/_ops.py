@@ -136,6 +136,8 @@ _once = once_differentiable(_gradients)
 class _Operator(torch.autograd.Function):
     """The same by way of the operators, for compilers, which take them as they are, and for `torch.func`."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(w: Tensor, progress: Tensor, seed: Tensor, hard: bool, key: str, *learned: Tensor) -> Tensor:
         return _forward_op(w, list(learned), progress, seed, hard, key)
@@ -153,10 +155,6 @@ class _Operator(torch.autograd.Function):
         first, *extra = found(w, grad, progress, ctx.key, *learned)
         return (first if ctx.needs_input_grad[0] else None, None, None, None, None, *extra)
 
-    @staticmethod
-    def vmap(info: Any, dims: Sequence[Any], *args: Any) -> tuple[Tensor, int]:
-        return _by_sample(_Operator.apply, info.batch_size, dims, args)[0], 0
-
 
 def _pulled(w: Tensor, grad: Tensor, progress: Tensor, key: str, *learned: Tensor) -> tuple[Tensor, ...]:
     return tuple(_backward_op(w, grad, list(learned), progress, key))
@@ -165,6 +163,7 @@ def _pulled(w: Tensor, grad: Tensor, progress: Tensor, key: str, *learned: Tenso
 class _Pulled(torch.autograd.Function):
     """The gradients within a transform of `torch.func`, where `once_differentiable` lets their derivatives be 0."""
 
+    generate_vmap_rule = True
     forward = staticmethod(_pulled)
 
     @staticmethod
@@ -174,11 +173,6 @@ class _Pulled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> None:
         raise RuntimeError("a quantiser has no second derivatives: those of a surrogate gradient would mean nothing")
-
-    @staticmethod
-    def vmap(info: Any, dims: Sequence[Any], *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        found = _by_sample(_Pulled.apply, info.batch_size, dims, args)
-        return tuple(found), (0,) * len(found)
 
 
 def quantize(w: Tensor, learned: Sequence[Tensor], progress: Tensor, seed: Tensor, hard: bool, key: str) -> Tensor:
